@@ -1,0 +1,1 @@
+//! Allocation: which addresses each service gets, or why it gets none.

@@ -1,0 +1,1 @@
+//! Who announces what, and the reason where nobody does.

@@ -1,0 +1,15 @@
+//! Everything in FerroLB that decides, as plain data and pure functions: no sockets, no clock, no files, no async.
+//!
+//! Data flows one way: `manifest` (bytes to objects) -> `world` (summaries) -> `config` (validated, cannot be wrong) ->
+//! `alloc` (service to addresses) -> `decide` (service and node to routes, owners, or reasons) -> `plan` (the document)
+//! and `bgp` (outgoing RIB, session machine, wire). The binary crate performs the effects.
+#![forbid(unsafe_code)]
+
+pub mod alloc;
+pub mod bgp;
+pub mod config;
+pub mod decide;
+pub mod manifest;
+pub mod plan;
+pub mod types;
+pub mod world;

@@ -1,0 +1,1 @@
+//! Manifest bytes to objects, with file, document and line.

@@ -1,0 +1,1 @@
+//! The document of `ferrolb plan`, and what `explain` says.

@@ -1,0 +1,24 @@
+//! The vocabulary that all modules share: values that are right by construction.
+
+mod asn;
+mod community;
+mod family;
+mod issue;
+mod names;
+mod password;
+mod range;
+mod route;
+mod selector;
+
+pub use asn::{Asn, RemoteAs, RouterId};
+pub use community::{Community, CommunityError, LargeCommunity, StandardCommunity};
+pub use family::{Family, FamilySet};
+pub use issue::{Issue, ObjectKey};
+pub use names::{NodeName, ServiceKey};
+pub use password::Password;
+pub use range::AddressRange;
+pub use route::RouteAttributes;
+pub use selector::{AnyOf, Labels, Mismatch, Operator, Requirement, Selector};
+
+/// When an object was created: `None` sorts first, since an object without a timestamp counts as oldest.
+pub type Age = Option<jiff::Timestamp>;

@@ -1,0 +1,16 @@
+use std::collections::BTreeSet;
+
+use super::{LargeCommunity, StandardCommunity};
+
+/// What is announced with a route, whoever it goes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteAttributes {
+    /// LOCAL_PREF where asked for; 0 counts as unset.
+    pub local_pref: Option<u32>,
+    /// How many more copies of our AS; 0 to 10.
+    pub as_path_prepend: u8,
+    /// Standard communities.
+    pub communities: BTreeSet<StandardCommunity>,
+    /// Large communities.
+    pub large_communities: BTreeSet<LargeCommunity>,
+}

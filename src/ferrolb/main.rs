@@ -1,0 +1,8 @@
+//! FerroLB: a load balancer for bare-metal Kubernetes.
+#![deny(unsafe_code)]
+
+mod cli;
+mod roles;
+mod shell;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The roles: which tasks run, in which order they start and drain.

@@ -35,10 +35,8 @@ pub enum ObjectId {
 }
 
 /// What a changed object touches.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that decisions depend on.
-    None,
     /// One service: itself, its endpoints, or what it holds.
     Service(ServiceKey),
     /// The configuration has to be compiled again: configuration objects, namespaces, nodes, secrets.
@@ -299,6 +297,11 @@ impl World {
     /// One Secret.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
         self.secrets.get(&(namespace.into(), name.into()))
+    }
+
+    /// One `metallb.io` object.
+    pub fn config_object(&self, key: &ObjectKey) -> Option<&Arc<ConfigObject>> {
+        self.config.get(key)
     }
 
     /// All `metallb.io` objects, by kind, namespace and name.

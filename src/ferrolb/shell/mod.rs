@@ -1,1 +1,6 @@
 //! Everything that touches the world: sockets, files, clocks, logs.
+
+pub mod net;
+pub mod source;
+pub mod sys;
+pub mod telemetry;

@@ -258,6 +258,11 @@ impl World {
         self.services.get(key)
     }
 
+    /// All EndpointSlices, by namespace and name.
+    pub fn slices(&self) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        self.slices.values()
+    }
+
     /// The usable endpoints of a service.
     pub fn endpoints(&self, key: &ServiceKey) -> &Endpoints {
         self.endpoints.get(key).unwrap_or(&NO_ENDPOINTS)

@@ -235,6 +235,12 @@ impl Kind {
         })
     }
 
+    /// The CustomResourceDefinition as YAML.
+    pub fn crd_yaml(&self) -> String {
+        // Only a map with a key that isn't text, or a broken writer, makes this fail.
+        serde_saphyr::to_string(&self.crd()).unwrap_or_default()
+    }
+
     fn crd_version(&self, version: &Version, storage: bool) -> Value {
         let mut out = json!({
             "name": version.name,
@@ -259,6 +265,12 @@ pub fn all() -> Vec<Value> {
     KINDS.iter().map(Kind::crd).collect()
 }
 
+/// The CustomResourceDefinitions as one YAML stream, as `kubectl apply -f -` takes it.
+pub fn yaml() -> String {
+    let documents: Vec<String> = KINDS.iter().map(Kind::crd_yaml).collect();
+    documents.join("---\n")
+}
+
 const fn v1beta1(spec: fn() -> Value) -> Version {
     Version { name: "v1beta1", deprecation: None, spec: Some(spec) }
 }
@@ -273,4 +285,42 @@ fn column(&(name, type_, path, priority): &Column) -> Value {
         column["priority"] = json!(priority);
     }
     column
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// `FERROLB_UPDATE=1` writes the files instead.
+    #[test]
+    fn config_crd_is_current() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/crd");
+        let files: Vec<(String, String)> =
+            KINDS.iter().map(|k| (format!("{}.yaml", k.crd_name()), k.crd_yaml())).collect();
+        if std::env::var("FERROLB_UPDATE").is_ok_and(|v| v == "1") {
+            fs::create_dir_all(&folder).unwrap();
+            for (name, text) in &files {
+                fs::write(folder.join(name), text).unwrap();
+            }
+        }
+        for (name, text) in &files {
+            let on_disk = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            assert_eq!(
+                &on_disk, text,
+                "config/crd/{name} is stale: run FERROLB_UPDATE=1 cargo test -p ferrolb-api"
+            );
+        }
+        let mut there: Vec<String> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".yaml"))
+            .collect();
+        there.sort();
+        let mut expected: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
+        expected.sort();
+        assert_eq!(there, expected, "config/crd holds files of kinds that don't exist");
+    }
 }

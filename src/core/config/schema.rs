@@ -32,7 +32,7 @@ pub struct Finding {
     /// The path, such as `spec.addresses[1]` or `spec.nodeSelectors[0].matchLabels[rack]`; of a missing field the one that
     /// it would have.
     pub field: Option<String>,
-    /// What is wrong and the remedy. Never holds the value of a text field, which may be a password.
+    /// What is wrong and the remedy. Never holds a password.
     pub message: String,
 }
 
@@ -437,3 +437,6 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row.last().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -288,39 +288,4 @@ fn column(&(name, type_, path, priority): &Column) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::*;
-
-    /// `FERROLB_UPDATE=1` writes the files instead.
-    #[test]
-    fn config_crd_is_current() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/crd");
-        let files: Vec<(String, String)> =
-            KINDS.iter().map(|k| (format!("{}.yaml", k.crd_name()), k.crd_yaml())).collect();
-        if std::env::var("FERROLB_UPDATE").is_ok_and(|v| v == "1") {
-            fs::create_dir_all(&folder).unwrap();
-            for (name, text) in &files {
-                fs::write(folder.join(name), text).unwrap();
-            }
-        }
-        for (name, text) in &files {
-            let on_disk = fs::read_to_string(folder.join(name)).unwrap_or_default();
-            assert_eq!(
-                &on_disk, text,
-                "config/crd/{name} is stale: run FERROLB_UPDATE=1 cargo test -p ferrolb-api"
-            );
-        }
-        let mut there: Vec<String> = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.ends_with(".yaml"))
-            .collect();
-        there.sort();
-        let mut expected: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
-        expected.sort();
-        assert_eq!(there, expected, "config/crd holds files of kinds that don't exist");
-    }
-}
+mod tests;

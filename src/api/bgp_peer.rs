@@ -1,5 +1,7 @@
 //! `BGPPeer`: a router that the speakers peer with.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,7 +10,7 @@ use crate::selector::LabelSelector;
 use crate::{null_is_default, schema};
 
 /// The desired state of a BGP peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BGPPeerSpec {
     /// The AS number of our end of the session.
@@ -88,6 +90,18 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub dual_stack_address_family: Option<bool>,
+}
+
+impl fmt::Debug for BGPPeerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the password.
+        f.debug_struct("BGPPeerSpec")
+            .field("my_asn", &self.my_asn)
+            .field("peer_asn", &self.peer_asn)
+            .field("peer_address", &self.peer_address)
+            .field("interface", &self.interface)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which AS numbers a peer without a fixed one may have.

@@ -5,25 +5,51 @@
 //! `metadata` aren't the user's), and adds what no schema says but every reader of the field needs: durations that are
 //! durations, names and passwords without line breaks, numbers that fit.
 //!
-//! An object without errors here deserializes into the types of `ferrolb-api`; a property test says so.
+//! What can be read of an object deserializes into the types of `ferrolb-api`, errors or not; a property test says so. So no
+//! error of serde's, which knows no path, is ever shown, and rules about meaning are applied to what the schema left over.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use ferrolb_api::crd::{KINDS, Kind};
 use ferrolb_api::duration::parse_go_duration;
 use ferrolb_api::{GROUP, bgp_peer, rules};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::world::ConfigObject;
 
 /// What the schema says about one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// What is wrong; the object can be used only where this is empty.
     pub errors: Vec<Finding>,
     /// What is ignored or better written otherwise.
     pub warnings: Vec<Finding>,
+    /// The object's `spec` as far as it can be read: without unknown fields, nulls, and optional fields that are in error, and
+    /// with something neutral in place of a required one. It always deserializes into the type of its kind, so that
+    /// further rules can find what else is wrong with an object; see [`Checked::covers`]. Null for an unknown kind or version.
+    pub spec: Value,
+}
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `spec` may hold a password.
+        f.debug_struct("Checked")
+            .field("errors", &self.errors)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Checked {
+    /// Whether an error about `field` would only say again that the schema refused it, something in it, or what it is in.
+    pub fn covers(&self, field: &str) -> bool {
+        fn within(inner: &str, outer: &str) -> bool {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        }
+        self.errors.iter().filter_map(|e| e.field.as_deref()).any(|e| within(field, e) || within(e, field))
+    }
 }
 
 /// One thing that the schema says about an object.
@@ -38,7 +64,7 @@ pub struct Finding {
 
 /// Checks an object against the schema of its kind and version.
 ///
-/// Where there are no errors, its `spec` (an absent or null one read as `{}`) deserializes into the type of its kind.
+/// Where there are no errors, [`Checked::spec`] says the same as the object, and so does its raw `spec` (absent or null: `{}`).
 pub fn check(object: &ConfigObject) -> Checked {
     let mut walk = Walk::default();
     let kind = object.key.kind.as_str();
@@ -88,7 +114,7 @@ enum Shape {
 /// What must hold of a field besides its shape.
 enum Rule {
     /// A CEL rule of the schema, and its message.
-    Cel(fn(&Value) -> bool, String),
+    Cel(Evaluator, String),
     /// A rule that no schema has; gives what is wrong.
     Own(fn(&Value) -> Option<String>),
 }
@@ -175,28 +201,35 @@ fn compile(schema: &Value) -> Node {
 
 const ANYTHING: Node = Node { shape: Shape::Anything, rules: vec![] };
 
-/// The evaluator of a CEL rule; `None` for one that compares with the object before an edit. Only called with a value of
-/// the right shape; a duration that is none has its own error.
-fn evaluator(rule: &str) -> Option<fn(&Value) -> bool> {
+struct Evaluator {
+    /// The field inside the value that the rule is on, where one is nearer to the fault.
+    field: Option<&'static str>,
+    /// Only called with a value of the right shape; a duration that is none has its own error.
+    holds: fn(&Value) -> bool,
+}
+
+/// The evaluator of a CEL rule; `None` for one that compares with the object before an edit.
+fn evaluator(rule: &str) -> Option<Evaluator> {
     fn nanoseconds(value: &Value) -> Option<i64> {
         parse_go_duration(value.as_str()?).ok()
     }
-    match rule {
+    let (field, holds): (_, fn(&Value) -> bool) = match rule {
         rules::CONNECT_TIME_RANGE => {
-            Some(|v| nanoseconds(v).is_none_or(|n| (1..=65535).contains(&(n / 1_000_000_000))))
+            (None, |v| nanoseconds(v).is_none_or(|n| (1..=65535).contains(&(n / 1_000_000_000))))
         }
         rules::CONNECT_TIME_WHOLE_SECONDS => {
-            Some(|v| nanoseconds(v).is_none_or(|n| n / 1_000_000 % 1000 == 0))
+            (None, |v| nanoseconds(v).is_none_or(|n| n / 1_000_000 % 1000 == 0))
         }
-        rules::WHOLE_ADDRESSES_WITH_SERVICE_SELECTORS => Some(|v| {
+        rules::WHOLE_ADDRESSES_WITH_SERVICE_SELECTORS => (Some("serviceSelectors"), |v| {
             let is = |field: &str, length: i64| {
                 v.get(field).is_none_or(|f| f.is_null() || f.as_i64() == Some(length))
             };
             v.get("serviceSelectors").and_then(Value::as_array).is_none_or(Vec::is_empty)
                 || is("aggregationLength", 32) && is("aggregationLengthV6", 128)
         }),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Evaluator { field, holds })
 }
 
 type OwnRule = fn(&Value) -> Option<String>;
@@ -240,79 +273,97 @@ struct Walk {
 impl Walk {
     fn whole(&mut self, object: &Value, schema: &Node) {
         let Shape::Object { fields, required } = &schema.shape else { return };
-        let empty = Value::Object(serde_json::Map::new());
+        let empty = Value::Object(Map::new());
         for (name, node) in fields {
-            match object.get(name).filter(|v| !v.is_null()) {
+            let value = match object.get(name).filter(|v| !v.is_null()) {
                 Some(value) => self.at(name, |walk| walk.value(value, node)),
                 None if required.contains(name) => self.at(name, |walk| walk.error("is required")),
                 // What is required in `spec` is missing where `spec` is.
                 None if name == "spec" => self.at(name, |walk| walk.value(&empty, node)),
-                None => {}
+                None => None,
+            };
+            if name == "spec" {
+                self.checked.spec = value.unwrap_or_else(|| neutral(node));
             }
         }
         self.unknown_fields(object, fields);
     }
 
-    fn value(&mut self, value: &Value, node: &Node) {
+    /// Checks a value; gives what can be read of it, nothing where it isn't what `node` asks for.
+    fn value(&mut self, value: &Value, node: &Node) -> Option<Value> {
         let errors_before = self.checked.errors.len();
-        match (&node.shape, value) {
-            (Shape::Anything, _) | (Shape::Boolean, Value::Bool(_)) => {}
-            (Shape::Integer(low, high), Value::Number(_)) => match integer(value) {
-                Some(number) => {
-                    if let Some(message) = out_of_range(number, *low, *high) {
-                        self.error(message);
-                    } else if value.is_f64() {
-                        self.error("must be a whole number: write it without a fraction or exponent");
-                    }
+        let readable = self.shape(value, &node.shape)?;
+        if self.checked.errors.len() > errors_before {
+            return Some(readable);
+        }
+        for rule in &node.rules {
+            match rule {
+                Rule::Cel(Evaluator { field, holds }, message) if !holds(value) => match field {
+                    Some(field) => self.at(field, |walk| walk.error(message.as_str())),
+                    None => self.error(message.as_str()),
+                },
+                Rule::Cel(..) => None,
+                Rule::Own(judge) => judge(value).and_then(|message| self.error(message)),
+            };
+        }
+        Some(readable)
+    }
+
+    fn shape(&mut self, value: &Value, shape: &Shape) -> Option<Value> {
+        match (shape, value) {
+            (Shape::Anything, _) | (Shape::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (Shape::Integer(low, high), Value::Number(_)) => {
+                let Some(number) = integer(value) else { return self.error("must be a whole number") };
+                if let Some(message) = out_of_range(number, *low, *high) {
+                    self.error(message)
+                } else if value.is_f64() {
+                    self.error("must be a whole number: write it without a fraction or exponent")
+                } else {
+                    Some(value.clone())
                 }
-                None => self.error("must be a whole number"),
-            },
+            }
             (Shape::Text(one_of), Value::String(text)) => {
-                if !one_of.is_empty() && !one_of.contains(text) {
-                    self.error(format!("must be {}", one_of.join(" or ")));
+                if one_of.is_empty() || one_of.contains(text) {
+                    Some(value.clone())
+                } else {
+                    self.error(format!("must be {}", one_of.join(" or ")))
                 }
             }
             (Shape::List { items, min }, Value::Array(values)) => {
                 if values.len() < *min {
                     self.error(format!("must have at least {min} entries"));
                 }
-                for (index, value) in values.iter().enumerate() {
-                    self.inside(&format!("[{index}]"), |walk| walk.value(value, items));
-                }
+                // Something neutral stands for an entry in error: those after it keep their places.
+                let read = values.iter().enumerate().map(|(index, value)| {
+                    let entry = self.inside(&format!("[{index}]"), |walk| walk.value(value, items));
+                    entry.unwrap_or_else(|| neutral(items))
+                });
+                Some(read.collect())
             }
             (Shape::Map(values), Value::Object(map)) => {
-                for (key, value) in map {
-                    self.inside(&format!("[{key}]"), |walk| walk.value(value, values));
-                }
+                let read = map.iter().filter_map(|(key, value)| {
+                    let value = self.inside(&format!("[{key}]"), |walk| walk.value(value, values))?;
+                    Some((key.clone(), value))
+                });
+                Some(Value::Object(read.collect()))
             }
             (Shape::Object { fields, required }, Value::Object(map)) => {
+                let mut read = Map::new();
                 for (name, node) in fields {
-                    match map.get(name).filter(|v| !v.is_null()) {
+                    let required = required.contains(name);
+                    let field = match map.get(name).filter(|v| !v.is_null()) {
                         Some(value) => self.at(name, |walk| walk.value(value, node)),
-                        None if required.contains(name) => self.at(name, |walk| walk.error("is required")),
-                        None => {}
+                        None if required => self.at(name, |walk| walk.error("is required")),
+                        None => None,
+                    };
+                    if let Some(field) = field.or_else(|| required.then(|| neutral(node))) {
+                        read.insert(name.clone(), field);
                     }
                 }
                 self.unknown_fields(value, fields);
+                Some(Value::Object(read))
             }
             (shape, value) => self.error(wrong_type(shape, value)),
-        }
-        if self.checked.errors.len() > errors_before {
-            return;
-        }
-        for rule in &node.rules {
-            match rule {
-                Rule::Cel(holds, message) => {
-                    if !holds(value) {
-                        self.error(message.as_str());
-                    }
-                }
-                Rule::Own(judge) => {
-                    if let Some(message) = judge(value) {
-                        self.error(message);
-                    }
-                }
-            }
         }
     }
 
@@ -339,24 +390,23 @@ impl Walk {
         }
     }
 
-    fn at(&mut self, name: &str, go: impl FnOnce(&mut Walk)) {
-        if self.path.is_empty() {
-            self.inside(name, go);
-        } else {
-            self.inside(&format!(".{name}"), go);
-        }
+    fn at<T>(&mut self, name: &str, go: impl FnOnce(&mut Walk) -> T) -> T {
+        if self.path.is_empty() { self.inside(name, go) } else { self.inside(&format!(".{name}"), go) }
     }
 
-    fn inside(&mut self, step: &str, go: impl FnOnce(&mut Walk)) {
+    fn inside<T>(&mut self, step: &str, go: impl FnOnce(&mut Walk) -> T) -> T {
         let before = self.path.len();
         self.path.push_str(step);
-        go(self);
+        let result = go(self);
         self.path.truncate(before);
+        result
     }
 
-    fn error(&mut self, message: impl Into<String>) {
+    /// Gives `None`, for a value that can't be read.
+    fn error(&mut self, message: impl Into<String>) -> Option<Value> {
         let finding = self.finding(message.into());
         self.checked.errors.push(finding);
+        None
     }
 
     fn warn(&mut self, message: String) {
@@ -366,6 +416,22 @@ impl Walk {
 
     fn finding(&self, message: String) -> Finding {
         Finding { field: (!self.path.is_empty()).then(|| self.path.clone()), message }
+    }
+}
+
+/// A value of the right shape that says nothing.
+fn neutral(node: &Node) -> Value {
+    match &node.shape {
+        Shape::Anything => Value::Null,
+        Shape::Boolean => Value::Bool(false),
+        Shape::Integer(low, high) => i64::try_from(0.clamp(*low, *high)).unwrap_or_default().into(),
+        Shape::Text(one_of) => one_of.first().cloned().unwrap_or_default().into(),
+        Shape::List { .. } => Value::Array(vec![]),
+        Shape::Map(_) => Value::Object(Map::new()),
+        Shape::Object { fields, required } => {
+            let fields = fields.iter().filter(|(name, _)| required.contains(name));
+            Value::Object(fields.map(|(name, node)| (name.clone(), neutral(node))).collect())
+        }
     }
 }
 

@@ -1,1 +1,3 @@
 //! BGP: wire codec, session machine, outgoing RIB; sans-IO.
+
+pub mod wire;

@@ -28,13 +28,9 @@ use ipnet::IpNet;
 use self::pending::Pending;
 use self::table::{Interner, Table};
 use super::wire;
-use crate::types::{Family, FamilySet, RouteAttributes};
+use crate::types::{Family, FamilySet, GroupId, RouteAttributes};
 
 pub use resolve::{Facts, PerFamily};
-
-/// Names a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub u32);
 
 /// Names a session that is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -28,23 +28,32 @@ pub(super) fn parse_entry(text: &str) -> Result<AddressRange, String> {
 
 fn parse_range(text: &str, first: &str, last: &str) -> Result<AddressRange, String> {
     let end = |end: &str| {
-        parse_address(end).ok_or_else(|| format!("{text:?} is no range, since {end:?} is no address: {ADDRESS_REMEDY}"))
+        parse_address(end)
+            .ok_or_else(|| format!("{text:?} is no range, since {end:?} is no address: {ADDRESS_REMEDY}"))
     };
     let (first, last) = (end(first)?, end(last)?);
     if Family::of(first) != Family::of(last) {
-        return Err(format!("the ends of {text:?} are of different families: write one range for each family"));
+        return Err(format!(
+            "the ends of {text:?} are of different families: write one range for each family"
+        ));
     }
     AddressRange::new(first, last).ok_or_else(|| format!("{text:?} ends before it starts: swap its ends"))
 }
 
 fn parse_prefix(text: &str) -> Result<AddressRange, String> {
     let no_prefix = || {
-        format!("{text:?} is no prefix and no range: write it as 192.0.2.0/24, 2001:db8::/64 or 192.0.2.10-192.0.2.20")
+        format!(
+            "{text:?} is no prefix and no range: write it as 192.0.2.0/24, 2001:db8::/64 or 192.0.2.10-192.0.2.20"
+        )
     };
     let Some((address, length)) = text.split_once('/') else {
         return match parse_address(text) {
-            Some(IpAddr::V4(_)) => Err(format!("{text:?} has no prefix length: for one address write {text}/32")),
-            Some(IpAddr::V6(_)) => Err(format!("{text:?} has no prefix length: for one address write {text}/128")),
+            Some(IpAddr::V4(_)) => {
+                Err(format!("{text:?} has no prefix length: for one address write {text}/32"))
+            }
+            Some(IpAddr::V6(_)) => {
+                Err(format!("{text:?} has no prefix length: for one address write {text}/128"))
+            }
             None => Err(no_prefix()),
         };
     };

@@ -29,7 +29,9 @@ impl Aliases {
             return Ok(alias.value);
         }
         if self.rejected.contains(text) {
-            return Err(format!("the Community that defines the alias {text:?} is rejected: correct that object"));
+            return Err(format!(
+                "the Community that defines the alias {text:?} is rejected: correct that object"
+            ));
         }
         text.parse().map_err(|error| match error {
             CommunityError::Shape => format!(
@@ -98,7 +100,8 @@ fn read_aliases<'a>(form: &mut Form<'a>) -> Vec<Definition<'a>> {
         let alias = name.text().unwrap_or_default();
         if let Some(first) = seen.get(alias) {
             let first: &usize = first;
-            let message = format!("entry {first} defines the alias {alias:?} already: rename or remove one of them");
+            let message =
+                format!("entry {first} defines the alias {alias:?} already: rename or remove one of them");
             form.error(&name.path, message);
         } else {
             seen.insert(alias, index);

@@ -57,7 +57,10 @@ impl<'a> Form<'a> {
         for (index, (path, text)) in texts.iter().enumerate() {
             if let Some(first) = seen.get(text) {
                 let first: &usize = first;
-                self.error(path, format!("{text:?} is in the list already, as entry {first}: remove one of them"));
+                self.error(
+                    path,
+                    format!("{text:?} is in the list already, as entry {first}: remove one of them"),
+                );
             } else {
                 seen.insert(*text, index);
             }
@@ -102,15 +105,9 @@ impl<'a> Field<'a> {
         self.text().filter(|t| !t.is_empty())
     }
 
-    /// A whole number, however it is written.
+    /// A whole number.
     pub fn integer(&self) -> Option<i128> {
-        let number = self.value?.as_number()?;
-        if let Some(n) = number.as_i128() {
-            return Some(n);
-        }
-        let float = number.as_f64()?;
-        // JSON doesn't tell 24.0 from 24. Beyond 2^53 a float no longer says which whole number was meant.
-        (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i128)
+        self.value?.as_number()?.as_i128()
     }
 
     pub fn boolean(&self) -> Option<bool> {

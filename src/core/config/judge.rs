@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::LastValid;
 use super::form::Form;
-use super::schema::Finding;
+use super::schema::{self, Finding};
 use crate::types::{Issue, ObjectKey};
 use crate::world::{ConfigObject, World};
 
@@ -80,6 +80,12 @@ impl<'a> Judge<'a> {
             }
         }
         left_out
+    }
+
+    /// Reports what the schema says of an object that takes no part.
+    pub fn check_only(&mut self, object: &ConfigObject) {
+        let schema::Checked { errors, warnings } = schema::check(object);
+        self.report(&object.key, errors, warnings);
     }
 
     fn report(&mut self, object: &ObjectKey, errors: Vec<Finding>, warnings: Vec<Finding>) {

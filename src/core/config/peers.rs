@@ -67,7 +67,12 @@ fn note_same_place(form: &mut Form<'_>, peer: &Peer, older: &Peer) {
 }
 
 /// `None` where something is missing without which there is no peer; the form says what.
-fn read_peer(form: &mut Form<'_>, world: &World, system_namespace: &str, profiles: &Profiles) -> Option<Peer> {
+fn read_peer(
+    form: &mut Form<'_>,
+    world: &World,
+    system_namespace: &str,
+    profiles: &Profiles,
+) -> Option<Peer> {
     let spec = form.spec();
     let my_asn = read_my_asn(form, &spec);
     let remote_as = read_remote_as(form, &spec);
@@ -97,7 +102,12 @@ fn read_peer(form: &mut Form<'_>, world: &World, system_namespace: &str, profile
         created: form.object.created,
         target: target?,
         // 0 is unset: v1beta1 has no default, and v1beta2 refuses it.
-        port: spec.get("peerPort").integer().and_then(|p| p.try_into().ok()).filter(|p| *p != 0).unwrap_or(DEFAULT_PORT),
+        port: spec
+            .get("peerPort")
+            .integer()
+            .and_then(|p| p.try_into().ok())
+            .filter(|p| *p != 0)
+            .unwrap_or(DEFAULT_PORT),
         my_asn: my_asn?,
         local_asn,
         remote_as: remote_as?,
@@ -198,7 +208,10 @@ fn read_source_address(form: &mut Form<'_>, spec: &Field<'_>, target: Option<&Pe
     if let Some(PeerTarget::Address(peer)) = target
         && peer.is_ipv4() != source.is_ipv4()
     {
-        form.warning(&field.path, "it is of another family than peerAddress, so that no session comes up: correct one of them");
+        form.warning(
+            &field.path,
+            "it is of another family than peerAddress, so that no session comes up: correct one of them",
+        );
     }
     Some(source)
 }
@@ -231,7 +244,9 @@ fn read_timers(form: &mut Form<'_>, spec: &Field<'_>) -> Timers {
     let (hold_ns, field) = match (hold, keepalive) {
         (Some(hold), _) => (hold, &hold_field.path),
         // A hold time that can't be read isn't derived either.
-        (None, Some(keepalive)) if !hold_field.is_set() => (keepalive.saturating_mul(3), &keepalive_field.path),
+        (None, Some(keepalive)) if !hold_field.is_set() => {
+            (keepalive.saturating_mul(3), &keepalive_field.path)
+        }
         _ => return Timers::default(),
     };
     let seconds = hold_ns / NANOSECONDS;
@@ -245,7 +260,10 @@ fn read_timers(form: &mut Form<'_>, spec: &Field<'_>) -> Timers {
         if keepalive < 0 {
             form.error(&keepalive_field.path, "it is negative: write 0s or more");
         } else if keepalive > hold_ns && hold_ns >= 0 {
-            form.error(&keepalive_field.path, "it is longer than the hold time: shorten it to a third of that");
+            form.error(
+                &keepalive_field.path,
+                "it is longer than the hold time: shorten it to a third of that",
+            );
         }
     }
     // No keepalives at all would end every session that has a hold time; 0 leaves the interval to the session.
@@ -284,7 +302,8 @@ fn read_bfd_profile(form: &mut Form<'_>, spec: &Field<'_>, profiles: &Profiles) 
     let field = spec.get("bfdProfile");
     let name = field.nonempty()?;
     if !profiles.has(name) {
-        let text = format!("there is no valid BFDProfile {name:?}: create or correct it, or remove the reference");
+        let text =
+            format!("there is no valid BFDProfile {name:?}: create or correct it, or remove the reference");
         form.error(&field.path, text);
     }
     Some(name.into())
@@ -309,17 +328,23 @@ fn read_password(
     }
     let Some(name) = name.nonempty() else {
         if namespace.nonempty().is_some() {
-            form.warning(&reference.path, "it has no name, so that the session runs without a password: add the name");
+            form.warning(
+                &reference.path,
+                "it has no name, so that the session runs without a password: add the name",
+            );
         }
         return None;
     };
     let Some(secret) = world.secret(system_namespace, name) else {
-        let text = format!("there is no Secret {name:?} in the namespace {system_namespace:?}: create it there");
+        let text =
+            format!("there is no Secret {name:?} in the namespace {system_namespace:?}: create it there");
         form.error(&reference.path, text);
         return None;
     };
     if secret.type_ != "kubernetes.io/basic-auth" {
-        let text = format!("the Secret {name:?} isn't of type kubernetes.io/basic-auth: create it anew with that type");
+        let text = format!(
+            "the Secret {name:?} isn't of type kubernetes.io/basic-auth: create it anew with that type"
+        );
         form.error(&reference.path, text);
     }
     let Some(password) = secret.password.as_deref() else {
@@ -327,7 +352,9 @@ fn read_password(
         return None;
     };
     if password.is_empty() {
-        let text = format!("the password in the Secret {name:?} is empty, so that the session runs without one: fill it in");
+        let text = format!(
+            "the password in the Secret {name:?} is empty, so that the session runs without one: fill it in"
+        );
         form.warning(&reference.path, text);
         return None;
     }
@@ -347,7 +374,10 @@ fn check_password(form: &mut Form<'_>, field: &str, password: &[u8]) {
 fn warn_of_unbuilt(form: &mut Form<'_>, spec: &Field<'_>) {
     let bfd = spec.get("bfdProfile");
     if bfd.nonempty().is_some() {
-        form.warning(&bfd.path, "BFD isn't built yet: the session runs without it, and its hold time finds failures");
+        form.warning(
+            &bfd.path,
+            "BFD isn't built yet: the session runs without it, and its hold time finds failures",
+        );
     }
     let graceful_restart = spec.get("enableGracefulRestart");
     if graceful_restart.boolean() == Some(true) {

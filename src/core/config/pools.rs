@@ -13,16 +13,15 @@ use crate::types::{AddressRange, Family, Labels};
 /// All pools, by name, with what advertisements are checked against.
 pub(super) struct Pools {
     pub pools: Vec<Pool>,
-    /// The names of all pools that are objects: those of `pools`.
-    names: BTreeSet<Arc<str>>,
     /// The narrowest that an aggregation length may be, for accepted pools.
     shortest: BTreeMap<(Arc<str>, Family), u8>,
 }
 
 impl Pools {
-    /// Whether there is a pool object of this name, valid or not.
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
+    /// The pool of this name, whatever its state: every pool object has one.
+    pub fn get(&self, name: &str) -> Option<&Pool> {
+        let index = self.pools.binary_search_by(|p| (*p.name).cmp(name)).ok()?;
+        self.pools.get(index)
     }
 
     /// The shortest prefix length that an advertisement may aggregate to, where the pool is accepted and has the family:
@@ -65,8 +64,7 @@ pub(super) fn compile(judge: &mut Judge<'_>, namespaces: &BTreeMap<Arc<str>, Lab
             *length = widest_prefix(range).max(*length);
         }
     }
-    let names = pools.iter().map(|p| p.name.clone()).collect();
-    Pools { pools, names, shortest }
+    Pools { pools, shortest }
 }
 
 /// An entry of `addresses` that could be read.
@@ -102,7 +100,8 @@ fn check_overlap_within<'a>(form: &mut Form<'a>, entries: &[Entry<'a>]) {
             && other.range.overlaps(&entry.range)
         {
             let (later, earlier) = if index > other_index { (entry, other) } else { (other, entry) };
-            let text = format!("{:?} overlaps {:?} of the same pool: remove one of them", later.text, earlier.text);
+            let text =
+                format!("{:?} overlaps {:?} of the same pool: remove one of them", later.text, earlier.text);
             form.error(&later.path, text);
             if other.range.last() >= entry.range.last() {
                 continue;
@@ -112,7 +111,11 @@ fn check_overlap_within<'a>(form: &mut Form<'a>, entries: &[Entry<'a>]) {
     }
 }
 
-fn read_pool<'a>(form: &mut Form<'a>, entries: &[Entry<'a>], namespaces: &BTreeMap<Arc<str>, Labels>) -> Pool {
+fn read_pool<'a>(
+    form: &mut Form<'a>,
+    entries: &[Entry<'a>],
+    namespaces: &BTreeMap<Arc<str>, Labels>,
+) -> Pool {
     let spec = form.spec();
     let allocation = spec.get("serviceAllocation");
     Pool {

@@ -79,7 +79,13 @@ impl<'a> Written<'a> {
             let values = field.get("values").texts();
             let mut sorted: Vec<_> = values.iter().map(|(_, v)| *v).collect();
             sorted.sort_unstable();
-            Expression { key: field.get("key").text(), operator: field.get("operator").text(), values, sorted, field }
+            Expression {
+                key: field.get("key").text(),
+                operator: field.get("operator").text(),
+                values,
+                sorted,
+                field,
+            }
         };
         Written {
             path: selector.path.clone(),
@@ -95,7 +101,10 @@ impl<'a> Written<'a> {
             for (at, (path, value)) in expression.values.iter().enumerate() {
                 if let Some(first) = values.get(value) {
                     let first: &usize = first;
-                    form.error(path, format!("{value:?} is in the list already, as entry {first}: remove one of them"));
+                    form.error(
+                        path,
+                        format!("{value:?} is in the list already, as entry {first}: remove one of them"),
+                    );
                 } else {
                     values.insert(*value, at);
                 }
@@ -160,7 +169,10 @@ impl<'a> Expression<'a> {
         if wants_values && self.values.is_empty() {
             form.error(&at("values"), "In and NotIn need values: list at least one");
         } else if !wants_values && !self.values.is_empty() {
-            form.error(&at("values"), "Exists and DoesNotExist take no values: remove them, or use In or NotIn");
+            form.error(
+                &at("values"),
+                "Exists and DoesNotExist take no values: remove them, or use In or NotIn",
+            );
         }
         Some(Requirement { path, key: self.key?.to_owned(), operator })
     }

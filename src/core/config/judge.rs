@@ -84,7 +84,7 @@ impl<'a> Judge<'a> {
 
     /// Reports what the schema says of an object that takes no part.
     pub fn check_only(&mut self, object: &ConfigObject) {
-        let schema::Checked { errors, warnings } = schema::check(object);
+        let schema::Checked { errors, warnings, .. } = schema::check(object);
         self.report(&object.key, errors, warnings);
     }
 

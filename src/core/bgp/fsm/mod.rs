@@ -345,8 +345,7 @@ impl Machine {
     /// RFC 6608 section 4: the data is the type of the message.
     fn unexpected(&mut self, now: Instant, message: &Message, subcode: FsmSubcode) {
         let kind = message.kind();
-        let notification =
-            Notification { error: ErrorCode::Fsm(subcode), data: vec![kind as u8] };
+        let notification = Notification { error: ErrorCode::Fsm(subcode), data: vec![kind as u8] };
         self.fail(now, notification, format!("unexpected {kind:?} message"));
     }
 

@@ -168,9 +168,7 @@ impl Pending {
 
     /// Whether nothing has to be sent.
     pub(super) fn is_quiet(&self) -> bool {
-        self.withdraw.is_empty()
-            && self.announce.is_empty()
-            && matches!(self.dump, Dump::Closed | Dump::Done)
+        self.withdraw.is_empty() && self.announce.is_empty() && matches!(self.dump, Dump::Closed | Dump::Done)
     }
 
     /// How many prefixes wait, apart from a dump.
@@ -222,7 +220,8 @@ impl Pending {
             self.advance(at);
         } else {
             let Some((attributes, prefixes)) = self.announcements(table) else { return };
-            let (attributes, prefixes): (_, Vec<IpNet>) = (attributes.clone(), prefixes.take(count).copied().collect());
+            let (attributes, prefixes): (_, Vec<IpNet>) =
+                (attributes.clone(), prefixes.take(count).copied().collect());
             for prefix in &prefixes {
                 self.sent.remove(prefix);
             }

@@ -66,10 +66,11 @@ impl Facts {
         attributes: &RouteAttributes,
     ) -> Result<AttributeBlock, EncodeError> {
         let next_hop = match self.next_hops.get(family).ok_or(EncodeError::NextHopFamily)? {
-            IpAddr::V4(address) => NextHop::V4(*address),
-            IpAddr::V6(global) => NextHop::V6 { global: *global, link_local: None },
+            IpAddr::V4(address) => NextHop::V4(address),
+            IpAddr::V6(global) => NextHop::V6 { global, link_local: None },
         };
-        let copies = if self.internal { 0 } else { usize::from(attributes.as_path_prepend).saturating_add(1) };
+        let copies =
+            if self.internal { 0 } else { usize::from(attributes.as_path_prepend).saturating_add(1) };
         let local_pref = attributes.local_pref.filter(|preference| *preference != 0);
         let communities: Vec<StandardCommunity> = attributes.communities.iter().copied().collect();
         let large_communities: Vec<LargeCommunity> = attributes.large_communities.iter().copied().collect();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 /// How much is read at a time, in octets: the longest message there is.
-const READ: usize = 65_536;
+pub(super) const READ: usize = 65_536;
 /// How much input is taken before timers are judged, in octets: a flood may not keep them from being judged at all.
 const DRAIN: usize = 1 << 20;
 /// How long the last words to a peer may take.
@@ -25,6 +25,8 @@ pub(super) struct Link {
     /// Whole messages, of which the first `written` octets are gone.
     output: Vec<u8>,
     written: usize,
+    /// The socket takes nothing at present.
+    blocked: bool,
 }
 
 /// Why no more can be read.
@@ -38,12 +40,17 @@ pub(super) enum End {
 impl Link {
     pub(super) fn new(stream: TcpStream) -> io::Result<Link> {
         let local = stream.local_addr()?;
-        Ok(Link { stream, local, input: Vec::new(), output: Vec::new(), written: 0 })
+        Ok(Link { stream, local, input: Vec::new(), output: Vec::new(), written: 0, blocked: false })
     }
 
-    /// Whether octets wait to be written.
-    pub(super) fn is_behind(&self) -> bool {
-        self.written < self.output.len()
+    /// Whether the socket took less than there was, and hasn't shown since that it takes more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// The socket can be written again.
+    pub(super) fn unblock(&mut self) {
+        self.blocked = false;
     }
 
     /// Where to append messages.
@@ -51,11 +58,12 @@ impl Link {
         &mut self.output
     }
 
-    /// Waits until something can be read, or written if something waits to be.
-    pub(super) async fn ready(&self) -> io::Result<()> {
+    /// Waits until something can be read, or written if it is blocked; gives whether it can be written. A broken socket
+    /// is ready: it shows its error to whoever reads or writes next.
+    pub(super) async fn ready(&self) -> bool {
         let interest =
-            if self.is_behind() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        self.stream.ready(interest).await.map(drop)
+            if self.blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.stream.ready(interest).await.is_ok_and(|ready| ready.is_writable())
     }
 
     /// Writes what the socket takes.
@@ -63,7 +71,10 @@ impl Link {
         while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.try_write(rest) {
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -74,7 +85,7 @@ impl Link {
     }
 
     /// Reads what is there, up to `DRAIN` octets, and gives the machine each message. Gives how many UPDATEs.
-    pub(super) fn receive(&mut self, machine: &mut Machine, scratch: &mut [u8; READ]) -> (u64, Option<End>) {
+    pub(super) fn receive(&mut self, machine: &mut Machine, scratch: &mut [u8]) -> (u64, Option<End>) {
         let mut updates = 0;
         let mut total = 0;
         while total < DRAIN {
@@ -91,10 +102,6 @@ impl Link {
             }
         }
         (updates, None)
-    }
-
-    pub(super) fn scratch() -> Box<[u8; READ]> {
-        Box::new([0; READ])
     }
 
     /// Gives the machine all messages that are complete; what comes behind a wrong one is nothing any more.
@@ -133,12 +140,13 @@ impl Link {
 
     /// Writes what is left and closes, so that the peer gets all of it: a socket that is closed with input unread would
     /// send a reset, and the peer might lose a NOTIFICATION that it hasn't read yet.
-    pub(super) async fn farewell(mut self, mut scratch: Box<[u8; READ]>) {
+    pub(super) async fn farewell(mut self) {
+        let mut unread = [0; 512];
         let words = async {
             let rest = self.output.get(self.written..).unwrap_or_default();
             self.stream.write_all(rest).await?;
             self.stream.shutdown().await?;
-            while self.stream.read(scratch.as_mut_slice()).await? > 0 {}
+            while self.stream.read(&mut unread).await? > 0 {}
             io::Result::Ok(())
         };
         // Whether the peer heard them or not, the connection is over.

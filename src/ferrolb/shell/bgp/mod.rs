@@ -11,6 +11,7 @@
 //! What this doesn't do: decide what is announced, or listen.
 
 mod control;
+mod dial;
 mod link;
 mod session;
 mod spec;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
-use ferrolb_core::bgp::rib_out::GroupId;
+use ferrolb_core::bgp::rib_out::{Filled, GroupId};
 use ferrolb_core::config::{Peer, PeerTarget};
-use ferrolb_core::types::{AddressRange, Asn, Family, FamilySet, Password, RemoteAs, RouteAttributes, RouterId};
+use ferrolb_core::types::{
+    AddressRange, Asn, Family, FamilySet, Password, RemoteAs, RouteAttributes, RouterId,
+};
 use ipnet::IpNet;
 
 /// A session that is to stand.
@@ -189,4 +191,16 @@ pub struct Counters {
     pub updates_received: u64,
     /// The families whose End-of-RIB is written.
     pub end_of_rib: FamilySet,
+}
+
+impl Counters {
+    pub(super) fn add(&mut self, filled: &Filled) {
+        self.updates_sent += filled.updates as u64;
+        self.announced += filled.announced as u64;
+        self.withdrawn += filled.withdrawn as u64;
+        self.refused += filled.refused as u64;
+        for family in filled.end_of_rib.iter() {
+            self.end_of_rib.insert(family);
+        }
+    }
 }

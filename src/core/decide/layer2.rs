@@ -68,18 +68,17 @@ impl<'a> Decisions<'a> {
             .filter(|n| !n.network_unavailable && !self.excluded(n))
             .filter(|n| applying.iter().any(|a| a.nodes.matches(&n.labels)))
             .collect();
-        let order = allocation.electing_order();
         if !service.local {
-            return winner(candidates, &applying, *order.first()?);
+            return winner(candidates, &applying, *allocation.ips.first()?);
         }
         // MetalLB: elects by the first address only, so that an address with endpoints can be dark.
-        order.into_iter().find_map(|electing| {
+        allocation.ips.iter().find_map(|electing| {
             let with_endpoints = candidates
                 .iter()
                 .copied()
-                .filter(|n| self.local_endpoint(&service.key, electing, n))
+                .filter(|n| self.local_endpoint(&service.key, *electing, n))
                 .collect();
-            winner(with_endpoints, &applying, electing)
+            winner(with_endpoints, &applying, *electing)
         })
     }
 

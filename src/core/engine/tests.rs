@@ -215,7 +215,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
         assert_eq!(routes(&from_scratch), routes(engine.routes()), "edit {i}: decided again, it differs");
 
         let mut allocator = Allocator::new(Mode::Allocate, None);
-        allocator.restore(engine.allocator().holdings());
+        allocator.restore(&engine.allocator().holdings());
         let mut restarted =
             Engine::new(options(), allocator, engine.last_valid().clone(), engine.first_seen().clone());
         restarted.apply(all_objects(engine.world(), false), Some(now));

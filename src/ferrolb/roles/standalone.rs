@@ -108,7 +108,7 @@ impl Standalone {
             allocate_for_many: false,
         };
         let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
-        allocator.restore(state.holdings);
+        allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
         Standalone { engine, node, told: BTreeSet::new(), told_services: Default::default(), warned_of_node: false }
     }

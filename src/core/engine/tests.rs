@@ -188,6 +188,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
     let mut engine = Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
     // What a peer would have by the changes alone.
     let mut told: Routes = BTreeMap::new();
+    let mut with_routes = 0;
     for i in 0..10_000_i64 {
         let now = Timestamp::from_second(1_700_000_000 + i).expect("a time");
         let change = edit(&mut dice, engine.world());
@@ -205,6 +206,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
             }
         }
         assert_eq!(told, routes(engine.routes()), "edit {i}: the changes don't add up to the routes");
+        with_routes += usize::from(told.values().any(|r| r.len() > 3));
         if i % 50 != 0 {
             continue;
         }
@@ -224,7 +226,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
         assert_eq!(routes(engine.routes()), routes(restarted.routes()), "edit {i}: a restart changes routes");
     }
     assert!(engine.allocator().iter().any(|(_, a)| !a.ips.is_empty()), "the edits gave addresses");
-    assert!(routes(engine.routes()).values().any(|r| !r.is_empty()), "and routes");
+    assert!(with_routes > 1000, "and routes, but only {with_routes} times");
 }
 
 #[test]

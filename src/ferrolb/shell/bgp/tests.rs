@@ -10,10 +10,12 @@ use ferrolb_core::bgp::rib_out::GroupId;
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RouteRefresh, Session,
 };
-use ferrolb_core::types::{Asn, Family, FamilySet, NodeName, RemoteAs, RouteAttributes, StandardCommunity};
+use ferrolb_core::types::{
+    Asn, Family, FamilySet, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
+};
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::{Event, GroupChange, SessionSpec, Update, WireConfig, WireHandle, spawn};
@@ -78,6 +80,7 @@ impl ScriptedPeer {
                 self.input.advance(total_len);
                 return Some(message);
             }
+            self.input.reserve(65_536);
             if within(self.stream.read_buf(&mut self.input)).await.unwrap() == 0 {
                 return None;
             }
@@ -133,11 +136,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Bench {
-        // So small that a peer that doesn't read soon has no more room.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let listener = socket.listen(8).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (addresses, watched) = watch::channel(Arc::from([]));
         let (sink, events) = mpsc::channel(64);
         let handle = spawn(WireConfig {
@@ -194,6 +193,19 @@ fn many(count: u32) -> Vec<(IpNet, Arc<RouteAttributes>)> {
     (0..count)
         .map(|n| (IpNet::from(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n))), attributes.clone()))
         .collect()
+}
+
+/// Each with attributes of its own: an UPDATE each.
+fn unlike(count: u32) -> Vec<(IpNet, Arc<RouteAttributes>)> {
+    let mut routes = many(count);
+    for (n, (_, attributes)) in (0..).zip(&mut routes) {
+        let large_communities = (0..3).map(|part| LargeCommunity { global: 64512, local1: n, local2: part });
+        *attributes = Arc::new(RouteAttributes {
+            large_communities: large_communities.collect(),
+            ..RouteAttributes::default()
+        });
+    }
+    routes
 }
 
 #[tokio::test]
@@ -302,7 +314,7 @@ async fn a_peer_that_reads_nothing_holds_up_nobody() {
     let mut spec = deaf.clone();
     spec.name = "other".into();
     spec.remote = other.local_addr().unwrap();
-    bench.apply(Some(vec![deaf, spec]), vec![(GROUP, GroupChange::Replace(many(600_000)))]).await;
+    bench.apply(Some(vec![deaf, spec]), vec![(GROUP, GroupChange::Replace(unlike(60_000)))]).await;
     let (mut deaf, mut peer) =
         tokio::join!(ScriptedPeer::established(&bench.listener), ScriptedPeer::established(&other));
     bench.until(State::Established).await;

@@ -1,4 +1,10 @@
 //! FerroLB: a load balancer for bare-metal Kubernetes.
 #![deny(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod roles;
+mod shell;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

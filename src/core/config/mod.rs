@@ -2,7 +2,123 @@
 //!
 //! An object is valid or not by itself; what refers to an invalid or missing one is rejected itself; of two in conflict the
 //! older one stands. A rejected object never touches another. MetalLB: there the whole configuration is valid or not.
+//!
+//! [`compile`] goes through the kinds in the order in which they depend on one another: pools, BFD profiles, community
+//! aliases, peers, advertisements. The policy for all kinds is in `judge`, the rules are in one file a kind.
 
+mod addresses;
+mod advertisements;
+mod communities;
+mod coverage;
+mod form;
+mod judge;
+mod l2;
 mod model;
+mod nodes;
+mod peers;
+mod pools;
+mod profiles;
+pub mod schema;
+mod selectors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use model::*;
+
+use crate::types::{Issue, ObjectKey};
+use crate::world::{ConfigObject, Node, World};
+use judge::Judge;
+
+/// What besides the objects decides about a configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace in which configuration objects live.
+    pub system_namespace: Arc<str>,
+    /// The nodes there are, by their labels: two objects are in conflict only on a node of both.
+    pub nodes: Vec<Arc<Node>>,
+}
+
+/// The last valid form of each object that is still there, kept by running roles; empty otherwise.
+///
+/// A BGPPeer's form may hold its password: it is for memory, and for files only without that.
+pub type LastValid = BTreeMap<ObjectKey, Arc<ConfigObject>>;
+
+/// The outcome of [`compile`].
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// The configuration.
+    pub config: Config,
+    /// The last valid forms for the next compilation.
+    pub valid: LastValid,
+    /// The objects in `config.errors` that go on in their last valid form, sorted.
+    pub kept: Vec<ObjectKey>,
+}
+
+/// Compiles the configuration objects of the world.
+///
+/// An object that was edited into an invalid form is in the errors, and its last valid form takes its place where that
+/// still holds. Not so a pool that is invalid only for overlapping an older one: that is frozen as it is now.
+pub fn compile(world: &World, settings: &Settings, last_valid: &LastValid) -> Compiled {
+    let system = &*settings.system_namespace;
+    let mut judge = Judge::new(world, system, last_valid);
+    report_others(&mut judge, world, system);
+
+    let pools = pools::compile(&mut judge, &world.namespaces(system));
+    let profiles = profiles::compile(&mut judge);
+    let aliases = communities::compile(&mut judge);
+    let peers = peers::compile(&mut judge, world, settings, &profiles);
+    let peer_names: BTreeSet<&str> = judge.objects("BGPPeer").map(|o| o.key.name.as_str()).collect();
+    let context = advertisements::Context {
+        settings,
+        pools: &pools,
+        peers: &peers,
+        peer_names: &peer_names,
+        profiles: &profiles,
+        aliases: &aliases,
+    };
+    let bgp_advertisements = advertisements::compile(&mut judge, &context);
+    let l2_advertisements = l2::compile(&mut judge, &pools);
+
+    let has_bgp_advertisements = judge.objects("BGPAdvertisement").next().is_some();
+    let has_l2_advertisements = judge.objects("L2Advertisement").next().is_some();
+    let Judge { valid, mut kept, mut errors, mut warnings, .. } = judge;
+    kept.sort();
+    for issues in [&mut errors, &mut warnings] {
+        issues.sort();
+        issues.dedup();
+    }
+    let peers = peers.into_iter().map(|(peer, _)| peer).collect();
+    let config = Config {
+        pools: pools.pools,
+        peers,
+        bgp_advertisements,
+        l2_advertisements,
+        has_bgp_advertisements,
+        has_l2_advertisements,
+        errors,
+        warnings,
+    };
+    Compiled { config, valid, kept }
+}
+
+/// The kinds of configuration; the other kinds of the group are what FerroLB itself writes.
+const KINDS: [&str; 6] =
+    ["BFDProfile", "BGPAdvertisement", "BGPPeer", "Community", "IPAddressPool", "L2Advertisement"];
+
+/// Warns of configuration outside the system namespace, and checks the objects that aren't configuration.
+fn report_others(judge: &mut Judge<'_>, world: &World, system: &str) {
+    for object in world.config_objects() {
+        if !KINDS.contains(&object.key.kind.as_str()) {
+            judge.check_only(object);
+        } else if object.key.namespace != system {
+            let text = format!(
+                "configuration counts in the namespace {system:?} only, so that this is ignored: move it there"
+            );
+            judge.warnings.push(Issue::new(&object.key, None, text));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,5 +18,5 @@ pub use bgp::{BgpDecision, conflicts};
 pub use layer2::{Candidate, Election, Layer2Decision};
 pub use merge::{Disagreement, merge};
 pub use reason::{Protocol, Reason};
-pub use routes::{GroupId, NodeRoutes, Route, RouteChange};
+pub use routes::{NodeRoutes, Route, RouteChange};
 pub use scope::{Coverage, Decisions, Options};

@@ -5,12 +5,8 @@ use ipnet::IpNet;
 
 use super::{Decisions, Disagreement, Reason, merge};
 use crate::config::{BgpAdvertisement, Peer};
-use crate::types::{Family, FamilySet, RouteAttributes, ServiceKey};
+use crate::types::{Family, FamilySet, GroupId, RouteAttributes, ServiceKey};
 use crate::world::Node;
-
-/// Names a set of routes that one or several peers get; stays the same while the peers that share it do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub u32);
 
 /// A route of a group that has to be announced with other attributes, or withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -309,3 +309,6 @@ fn set_created(object: &mut Object, time: Option<Timestamp>) {
         Object::Allocations(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Node(_) | Object::Secret(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ pub use issue::{Issue, ObjectKey};
 pub use names::{NodeName, ServiceKey};
 pub use password::Password;
 pub use range::AddressRange;
-pub use route::RouteAttributes;
+pub use route::{GroupId, RouteAttributes};
 pub use selector::{AnyOf, Labels, Mismatch, Operator, Requirement, Selector};
 
 /// When an object was created: `None` sorts first, since an object without a timestamp counts as oldest.

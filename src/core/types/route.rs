@@ -14,3 +14,7 @@ pub struct RouteAttributes {
     /// Large communities.
     pub large_communities: BTreeSet<LargeCommunity>,
 }
+
+/// Names a set of routes that one or several peers get; stays the same while the peers that share it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);

@@ -9,6 +9,7 @@
 mod objects;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 pub use objects::*;
@@ -32,6 +33,20 @@ pub enum ObjectId {
     Config(ObjectKey),
     /// A `ferrolb.io` Allocations object, by name.
     Allocations(Arc<str>),
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectId::Service(key) => write!(f, "Service {key}"),
+            ObjectId::EndpointSlice(namespace, name) => write!(f, "EndpointSlice {namespace}/{name}"),
+            ObjectId::Node(name) => write!(f, "Node {name}"),
+            ObjectId::Namespace(name) => write!(f, "Namespace {name}"),
+            ObjectId::Secret(namespace, name) => write!(f, "Secret {namespace}/{name}"),
+            ObjectId::Config(key) => key.fmt(f),
+            ObjectId::Allocations(name) => write!(f, "Allocations {name}"),
+        }
+    }
 }
 
 /// What a changed object touches.
@@ -256,6 +271,11 @@ impl World {
     /// One Service.
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.services.get(key)
+    }
+
+    /// All EndpointSlices, by namespace and name.
+    pub fn slices(&self) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        self.slices.values()
     }
 
     /// The usable endpoints of a service.

@@ -5,6 +5,7 @@ mod args;
 mod explain;
 mod load;
 mod plan;
+mod print;
 mod table;
 
 use std::process::ExitCode;

@@ -1,0 +1,96 @@
+//! The policy that holds for every kind: objects oldest first, each in its present form, else in its last valid one.
+
+use std::sync::Arc;
+
+use super::LastValid;
+use super::form::Form;
+use super::schema::{self, Finding};
+use crate::types::{Issue, ObjectKey};
+use crate::world::{ConfigObject, World};
+
+/// What was decided of one form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is valid, and was taken.
+    Accepted,
+    /// It isn't valid, but was taken all the same (a pool that is frozen).
+    Frozen,
+    /// It was left out.
+    Rejected,
+}
+
+/// Goes through the objects and collects what is found.
+pub(super) struct Judge<'a> {
+    world: &'a World,
+    system_namespace: &'a str,
+    before: &'a LastValid,
+    /// The last valid form of each object after this compilation.
+    pub valid: LastValid,
+    /// The objects that go on in their last valid form.
+    pub kept: Vec<ObjectKey>,
+    pub errors: Vec<Issue>,
+    pub warnings: Vec<Issue>,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(world: &'a World, system_namespace: &'a str, before: &'a LastValid) -> Judge<'a> {
+        let (valid, kept, errors, warnings) = Default::default();
+        Judge { world, system_namespace, before, valid, kept, errors, warnings }
+    }
+
+    /// The objects of one kind in the system namespace, by name.
+    pub fn objects(&self, kind: &'a str) -> impl Iterator<Item = &'a Arc<ConfigObject>> + use<'a> {
+        let namespace = self.system_namespace;
+        self.world.config_objects().filter(move |o| o.key.kind == kind && o.key.namespace == namespace)
+    }
+
+    /// Lets `compile` judge the objects of one kind, oldest first, so that it can compare each with those that it took
+    /// before. Where it rejects the present form, it is shown the last valid one. Returns the objects that it took in
+    /// neither.
+    pub fn each(
+        &mut self,
+        kind: &'a str,
+        mut compile: impl FnMut(&mut Form<'_>) -> Verdict,
+    ) -> Vec<&'a Arc<ConfigObject>> {
+        let mut objects: Vec<_> = self.objects(kind).collect();
+        objects.sort_by(|a, b| (a.created, &a.key.name).cmp(&(b.created, &b.key.name)));
+        let before = self.before;
+        let mut left_out = Vec::new();
+        for object in objects {
+            let mut form = Form::new(object);
+            let verdict = compile(&mut form);
+            let Form { errors, warnings, .. } = form;
+            self.report(&object.key, errors, warnings);
+            if verdict == Verdict::Accepted {
+                self.valid.insert(object.key.clone(), object.clone());
+                continue;
+            }
+            let last = before.get(&object.key);
+            if let Some(last) = last {
+                self.valid.insert(object.key.clone(), last.clone());
+            }
+            if verdict == Verdict::Frozen {
+                continue;
+            }
+            match last.filter(|last| last.raw != object.raw || last.labels != object.labels) {
+                Some(last) if compile(&mut Form::new(last)) != Verdict::Rejected => {
+                    self.kept.push(object.key.clone());
+                }
+                _ => left_out.push(object),
+            }
+        }
+        left_out
+    }
+
+    /// Reports what the schema says of an object that takes no part.
+    pub fn check_only(&mut self, object: &ConfigObject) {
+        let schema::Checked { errors, warnings, .. } = schema::check(object);
+        self.report(&object.key, errors, warnings);
+    }
+
+    fn report(&mut self, object: &ObjectKey, errors: Vec<Finding>, warnings: Vec<Finding>) {
+        let issue = |f: Finding| Issue::new(object, f.field.as_deref(), f.message);
+        self.errors.extend(errors.into_iter().map(issue));
+        self.warnings.extend(warnings.into_iter().map(issue));
+    }
+}

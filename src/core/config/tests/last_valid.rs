@@ -1,0 +1,105 @@
+use super::*;
+use crate::config::PoolState;
+
+const POOL: &str = "IPAddressPool p@5 {addresses: [10.0.0.0/24]}";
+
+#[test]
+fn an_object_edited_into_an_invalid_form_goes_on_in_the_last_valid_one() {
+    let objects = |asn: u32, pref: &str, alias: &str, pools: &str| {
+        format!(
+            "{POOL}
+             BFDProfile b {{echoMode: false}}
+             Community c {{communities: [{{name: x, value: '{alias}'}}]}}
+             BGPPeer tor {{myASN: {asn}, peerASN: 2, peerAddress: 10.0.0.1}}
+             BGPAdvertisement a {{localPref: {pref}, communities: [x]}}
+             L2Advertisement l {{ipAddressPools: {pools}}}"
+        )
+    };
+    let (good, bad) = (objects(1, "7", "1:1", "[p]"), objects(0, "high", "no", "p"));
+    let before = compiled(&good);
+    assert_eq!((before.config.errors.len(), before.valid.len(), before.kept.len()), (0, 6, 0));
+    let after = compiled_after(&bad, &before.valid);
+    assert_eq!(after.config.errors.len(), 4);
+    assert_eq!((&after.valid, after.kept.len()), (&before.valid, 4));
+    assert_eq!(after.config.peers, before.config.peers);
+    assert_eq!(after.config.bgp_advertisements, before.config.bgp_advertisements);
+    assert_eq!(after.config.l2_advertisements, before.config.l2_advertisements);
+    // Offline nothing is kept.
+    assert!(compiled(&bad).config.peers.is_empty());
+}
+
+#[test]
+fn an_invalid_pool_gives_addresses_in_its_last_valid_form_and_an_overlapping_one_is_frozen_as_it_is() {
+    let before = compiled(POOL);
+    let invalid = compiled_after("IPAddressPool p@5 {addresses: [10.0.0.0/24, oops]}", &before.valid);
+    assert_eq!(places(&invalid.config.errors), ["p: spec.addresses[1]"]);
+    assert_eq!(invalid.config.pools, before.config.pools);
+
+    let frozen = "IPAddressPool old@1 {addresses: [10.0.1.0/24]}
+        IPAddressPool p@5 {addresses: [10.0.0.0-10.0.1.9]}";
+    let frozen = compiled_after(frozen, &before.valid);
+    assert_eq!(places(&frozen.config.errors), ["p: spec.addresses[0]"]);
+    assert_eq!(frozen.config.pools[1].state, PoolState::Frozen);
+    assert_eq!(frozen.config.pools[1].ranges[0].to_string(), "10.0.0.0-10.0.1.9");
+    let key = ObjectKey::new("IPAddressPool", SYSTEM, "p");
+    assert_eq!(frozen.valid.get(&key), before.valid.get(&key));
+}
+
+#[test]
+fn the_last_valid_form_takes_part_in_conflicts_with_its_age() {
+    let before = compiled(POOL);
+    let after = compiled_after(
+        "IPAddressPool p@5 {addresses: [oops]}
+         IPAddressPool young@9 {addresses: [10.0.0.128/25]}",
+        &before.valid,
+    );
+    assert_eq!(places(&after.config.errors), ["p: spec.addresses[0]", "young: spec.addresses[0]"]);
+    let after = compiled_after(
+        "IPAddressPool p@5 {addresses: [oops]}
+         IPAddressPool older@1 {addresses: [10.0.0.128/25]}",
+        &before.valid,
+    );
+    assert_eq!(places(&after.config.errors), ["p: spec.addresses[0]"]);
+    // It may still have given addresses, which stay announced.
+    assert_eq!(after.config.pools[1].state, PoolState::Frozen);
+}
+
+#[test]
+fn an_edit_into_a_conflict_keeps_the_form_before() {
+    let peers = |address: &str| {
+        format!(
+            "BGPPeer a@1 {{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}}
+             BGPPeer b@2 {{myASN: 1, peerASN: 2, peerAddress: {address}}}"
+        )
+    };
+    let before = compiled(&peers("10.0.0.2"));
+    let after = compiled_after(&peers("10.0.0.1"), &before.valid);
+    assert_eq!(places(&after.config.errors), ["b: spec.peerAddress"]);
+    assert_eq!(after.config.peers, before.config.peers);
+    assert_eq!(after.kept, [ObjectKey::new("BGPPeer", SYSTEM, "b")]);
+}
+
+#[test]
+fn a_form_that_no_longer_holds_is_left_out_without_a_second_error() {
+    let peer = |more: &str| {
+        format!(
+            "BGPPeer tor {{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {{name: pw}}, {more}}}"
+        )
+    };
+    let before = compiled(&format!("Secret pw {{password: x}}\n{}", peer("")));
+    assert_eq!(before.config.peers.len(), 1);
+    let after = compiled_after(&peer("holdTime: soon"), &before.valid);
+    assert_eq!(places(&after.config.errors), ["tor: spec.holdTime", "tor: spec.passwordSecret"]);
+    assert_eq!((after.config.peers.len(), after.kept.len()), (0, 0));
+    // Once the Secret is back, so is the form.
+    let back =
+        compiled_after(&format!("Secret pw {{password: x}}\n{}", peer("holdTime: soon")), &after.valid);
+    assert_eq!(back.config.peers, before.config.peers);
+}
+
+#[test]
+fn deletion_is_not_invalidity() {
+    let before = compiled(POOL);
+    let gone = compiled_after("", &before.valid);
+    assert!(gone.config.pools.is_empty() && gone.valid.is_empty());
+}

@@ -1,0 +1,78 @@
+//! From decisions to the wire thread: which sessions are to stand, what they carry, and what they tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ferrolb_core::bgp::fsm::State;
+use ferrolb_core::decide::RouteChange;
+use ferrolb_core::engine::Engine;
+use ferrolb_core::types::{GroupId, NodeName};
+use tracing::{debug, info, warn};
+
+use crate::shell::bgp::{Event, GroupChange, SessionSpec, Update};
+
+/// The complete desired state of a node, whatever the wire thread has; `known` are the groups that it was told of, and is
+/// brought up to date.
+pub fn everything(engine: &Engine, node: &NodeName, known: &mut BTreeSet<GroupId>) -> Update {
+    let config = engine.config();
+    let routes = engine.routes();
+    let mut groups: Vec<(GroupId, GroupChange)> = Vec::new();
+    let mut current = BTreeSet::new();
+    for (id, routes) in routes.groups() {
+        current.insert(id);
+        let all = routes.iter().map(|(prefix, route)| (*prefix, route.attributes.clone())).collect();
+        groups.push((id, GroupChange::Replace(all)));
+    }
+    groups.extend(known.difference(&current).map(|gone| (*gone, GroupChange::Drop)));
+    *known = current;
+    let peers = routes.peers().iter().filter_map(|(name, group)| SessionSpec::of(config.peer(name)?, *group));
+    Update {
+        sessions: Some(peers.collect()),
+        groups,
+        service_ranges: Some(config.pools.iter().flat_map(|p| p.ranges.iter().copied()).collect()),
+        internal_ipv4: Some(internal_ipv4(engine, node)),
+    }
+}
+
+/// Only what differs.
+pub fn changes(routes: &[RouteChange]) -> Update {
+    let mut groups: BTreeMap<GroupId, Vec<_>> = BTreeMap::new();
+    for change in routes {
+        groups.entry(change.group).or_default().push((change.prefix, change.attributes.clone()));
+    }
+    Update { groups: groups.into_iter().map(|(id, c)| (id, GroupChange::Changes(c))).collect(), ..Update::default() }
+}
+
+/// The first IPv4 InternalIP of the Node.
+pub fn internal_ipv4(engine: &Engine, node: &NodeName) -> Option<Ipv4Addr> {
+    let node = engine.nodes().iter().find(|n| n.name == *node)?;
+    node.internal_ips.iter().find_map(|ip| match ip {
+        IpAddr::V4(v4) => Some(*v4),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// One line for each event: a session that came up or went down, with states and reason.
+pub fn log(event: &Event) {
+    match event {
+        Event::SessionChanged { peer, old, new, reason } => match (old, new) {
+            (_, State::Established) => {
+                info!(event = "sessionUp", %peer, %old, %new, %reason, "BGP session established");
+            }
+            (State::Established, _) => {
+                warn!(event = "sessionDown", %peer, %old, %new, %reason, "BGP session ended");
+            }
+            (_, State::Idle | State::Active) => {
+                info!(event = "sessionState", %peer, %old, %new, %reason, "BGP session not established");
+            }
+            _ => debug!(event = "sessionState", %peer, %old, %new, %reason, "BGP session"),
+        },
+        Event::NoNextHop { peer, family, cleared: false } => warn!(
+            event = "noNextHop", %peer, %family, reason = "noNextHop",
+            "routes of this family aren't sent: the interface of the session has no address of the family to be their next hop"
+        ),
+        Event::NoNextHop { peer, family, cleared: true } => {
+            info!(event = "noNextHopCleared", %peer, %family, "there is a next hop again");
+        }
+    }
+}

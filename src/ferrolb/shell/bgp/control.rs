@@ -1,0 +1,348 @@
+//! What the sessions' tasks share, and the task that takes commands.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferrolb_core::bgp::fsm::{Reason, State, Stop};
+use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
+use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
+use ferrolb_core::bgp::wire;
+use ferrolb_core::types::{AddressRange, Family, FamilySet, NodeName};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::session::Session;
+use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Update};
+use super::{Command, SHUTDOWN, WireConfig, link};
+
+/// What all tasks of the thread share.
+pub(super) struct Shared {
+    pub(super) node: NodeName,
+    pub(super) state: RefCell<Shelf>,
+    /// Where sockets are read to: one for all, since reading doesn't wait.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    addresses: watch::Receiver<Arc<[InterfaceAddress]>>,
+    events: mpsc::Sender<Event>,
+    /// Events that found no room.
+    lost: Cell<u64>,
+}
+
+/// What changes of it.
+pub(super) struct Shelf {
+    pub(super) rib: RibOut,
+    pub(super) sessions: BTreeMap<SessionId, Entry>,
+    pub(super) service_ranges: Vec<AddressRange>,
+    pub(super) internal_ipv4: Option<Ipv4Addr>,
+}
+
+/// A session, as the control task sees it.
+pub(super) struct Entry {
+    pub(super) spec: Rc<SessionSpec>,
+    /// It is to end.
+    pub(super) stop: Option<Stop>,
+    /// While it is Established.
+    pub(super) agreement: Option<Agreement>,
+    pub(super) counters: Counters,
+    bell: Rc<Notify>,
+    state: State,
+    since: Instant,
+    last_error: Option<Reason>,
+    no_next_hop: FamilySet,
+}
+
+/// What an Established session's next hops follow from, and what is shown of it.
+#[derive(Clone, Copy)]
+pub(super) struct Agreement {
+    pub(super) session: wire::Session,
+    pub(super) agreed: Agreed,
+}
+
+/// Takes commands until the shutdown, or until nobody can give any.
+pub(super) async fn run(config: WireConfig, mut commands: mpsc::Receiver<Command>) {
+    let mut addresses = config.addresses.clone();
+    let mut control = Control::new(config);
+    let text = loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Apply(update)) => control.apply(*update),
+                Some(Command::Sessions { routes, answer }) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(control.status(routes));
+                }
+                Some(Command::Shutdown { text }) => break text,
+                None => break String::new(),
+            },
+            Ok(()) = addresses.changed() => control.update_next_hops(),
+        }
+    };
+    control.shut_down(text).await;
+}
+
+struct Control {
+    shared: Rc<Shared>,
+    tasks: BTreeMap<SessionId, JoinHandle<()>>,
+    last_id: u32,
+}
+
+impl Control {
+    fn new(config: WireConfig) -> Control {
+        let shelf = Shelf {
+            rib: RibOut::default(),
+            sessions: BTreeMap::new(),
+            service_ranges: Vec::new(),
+            internal_ipv4: config.internal_ipv4,
+        };
+        let shared = Shared {
+            node: config.node,
+            state: RefCell::new(shelf),
+            scratch: RefCell::new(vec![0; link::READ].into_boxed_slice()),
+            addresses: config.addresses,
+            events: config.events,
+            lost: Cell::new(0),
+        };
+        Control { shared: Rc::new(shared), tasks: BTreeMap::new(), last_id: 0 }
+    }
+
+    /// Applies a change as one: no session sees a part of it.
+    fn apply(&mut self, update: Update) {
+        let Update { sessions, groups, service_ranges, internal_ipv4 } = update;
+        let new_ranges = service_ranges.is_some();
+        let mut dropped = Vec::new();
+        {
+            let mut shelf = self.shared.state.borrow_mut();
+            if let Some(ranges) = service_ranges {
+                shelf.service_ranges = ranges;
+            }
+            if let Some(address) = internal_ipv4 {
+                shelf.internal_ipv4 = address;
+            }
+            for (group, change) in groups {
+                match change {
+                    GroupChange::Replace(routes) => shelf.rib.replace(group, routes),
+                    GroupChange::Changes(routes) => {
+                        for (prefix, attributes) in routes {
+                            shelf.rib.set(group, prefix, attributes.as_ref());
+                        }
+                    }
+                    GroupChange::Drop => dropped.push(group),
+                }
+            }
+        }
+        if let Some(sessions) = sessions {
+            self.set_sessions(sessions);
+        }
+        // Last, so that a session that moves to another group sees only what differs.
+        for group in dropped {
+            self.shared.state.borrow_mut().rib.drop_group(group);
+        }
+        if new_ranges {
+            self.update_next_hops();
+        }
+        self.shared.state.borrow().ring_where_work_is();
+    }
+
+    /// Makes these the sessions: only those that differ are touched.
+    fn set_sessions(&mut self, specs: Vec<SessionSpec>) {
+        self.tasks.retain(|_, task| !task.is_finished());
+        let mut desired: BTreeMap<Arc<str>, SessionSpec> =
+            specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        let mut starts = Vec::new();
+        {
+            let mut shelf = self.shared.state.borrow_mut();
+            let Shelf { rib, sessions, .. } = &mut *shelf;
+            for (id, entry) in sessions.iter_mut().filter(|(_, entry)| entry.stop.is_none()) {
+                let Some(new) = desired.remove(&entry.spec.name) else {
+                    entry.stop(Stop::Deconfigured);
+                    continue;
+                };
+                if let Some(field) = entry.spec.reset_by(&new) {
+                    tracing::info!(peer = %new.name, field, "BGP session restarts for an edit");
+                    entry.stop(Stop::Reconfigured);
+                    starts.push((new, self.tasks.remove(id)));
+                } else if *entry.spec != new {
+                    rib.change_group(*id, new.group);
+                    entry.spec = Rc::new(new);
+                    entry.bell.notify_one();
+                }
+            }
+        }
+        starts.extend(desired.into_values().map(|spec| (spec, None)));
+        for (spec, before) in starts {
+            self.start(spec, before);
+        }
+    }
+
+    /// Starts a session, once the one that it stands in for has ended.
+    fn start(&mut self, spec: SessionSpec, before: Option<JoinHandle<()>>) {
+        self.last_id = self.last_id.wrapping_add(1);
+        let id = SessionId(self.last_id);
+        let (spec, bell) = (Rc::new(spec), Rc::new(Notify::new()));
+        let entry = Entry {
+            spec: spec.clone(),
+            stop: None,
+            agreement: None,
+            counters: Counters::default(),
+            bell: bell.clone(),
+            state: State::Idle,
+            since: Instant::now(),
+            last_error: None,
+            no_next_hop: FamilySet::NONE,
+        };
+        self.shared.state.borrow_mut().sessions.insert(id, entry);
+        let shared = self.shared.clone();
+        let task = tokio::task::spawn_local(async move {
+            if let Some(before) = before {
+                // However it ended.
+                let _ = before.await;
+            }
+            Session::new(id, shared, bell, spec).run().await;
+        });
+        self.tasks.insert(id, task);
+    }
+
+    /// The node's addresses, or where services have theirs, have changed.
+    fn update_next_hops(&self) {
+        let ids: Vec<SessionId> = {
+            let mut shelf = self.shared.state.borrow_mut();
+            let established: Vec<(SessionId, Agreement)> =
+                shelf.sessions.iter().filter_map(|(id, entry)| Some((*id, entry.agreement?))).collect();
+            for (id, agreement) in &established {
+                for family in Family::ALL {
+                    let next_hop = self.shared.next_hop(&shelf, agreement, family);
+                    shelf.rib.set_next_hop(*id, family, next_hop);
+                }
+            }
+            shelf.ring_where_work_is();
+            established.into_iter().map(|(id, _)| id).collect()
+        };
+        for id in ids {
+            self.shared.tell_missing_next_hops(id);
+        }
+    }
+
+    fn status(&self, routes: bool) -> Vec<SessionStatus> {
+        let shelf = self.shared.state.borrow();
+        let mut all: Vec<SessionStatus> = shelf
+            .sessions
+            .iter()
+            .filter(|(_, entry)| entry.stop.is_none())
+            .map(|(id, entry)| SessionStatus {
+                peer: entry.spec.name.clone(),
+                remote: entry.spec.remote,
+                state: entry.state,
+                since: entry.since,
+                last_error: entry.last_error.clone(),
+                agreed: entry.agreement.map(|agreement| agreement.agreed),
+                counters: entry.counters,
+                no_next_hop: entry.no_next_hop,
+                routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
+            })
+            .collect();
+        all.sort_by(|a, b| a.peer.cmp(&b.peer));
+        all
+    }
+
+    async fn shut_down(self, text: String) {
+        for entry in self.shared.state.borrow_mut().sessions.values_mut() {
+            entry.stop(Stop::Shutdown(text.clone()));
+        }
+        let ended = async {
+            for task in self.tasks.into_values() {
+                // However it ended.
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+            tracing::warn!("a peer didn't take our last words in time");
+        }
+    }
+}
+
+impl Shared {
+    /// The next hop of a session for a family; `None`: it isn't carried, or there is none.
+    pub(super) fn next_hop(&self, shelf: &Shelf, agreement: &Agreement, family: Family) -> Option<IpAddr> {
+        if !agreement.session.families.contains(family) {
+            return None;
+        }
+        let interfaces = self.addresses.borrow();
+        let addresses = LocalAddresses { interfaces: &interfaces, services: &shelf.service_ranges };
+        local::next_hop(family, agreement.agreed.local.ip(), agreement.session.extended_next_hop, addresses)
+    }
+
+    /// Tells which families of an Established session have lost their next hop or got it back.
+    pub(super) fn tell_missing_next_hops(&self, id: SessionId) {
+        let (peer, before, now) = {
+            let mut shelf = self.state.borrow_mut();
+            let now = shelf.rib.without_next_hop(id);
+            let Some(entry) = shelf.sessions.get_mut(&id) else { return };
+            (entry.spec.name.clone(), std::mem::replace(&mut entry.no_next_hop, now), now)
+        };
+        for family in Family::ALL.into_iter().filter(|f| before.contains(*f) != now.contains(*f)) {
+            let cleared = before.contains(family);
+            if cleared {
+                tracing::info!(%peer, %family, "routes have a next hop again");
+            } else {
+                tracing::warn!(%peer, %family, reason = "noNextHop", "routes aren't sent: no address of the node can be their next hop");
+            }
+            self.tell(Event::NoNextHop { peer: peer.clone(), family, cleared });
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        match self.events.try_send(event) {
+            Ok(()) => {
+                let lost = self.lost.replace(0);
+                if lost > 0 {
+                    tracing::warn!(lost, "events of BGP sessions were dropped: their reader was too slow");
+                }
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => self.lost.set(self.lost.get().saturating_add(1)),
+            // Nobody is interested.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+}
+
+impl Shelf {
+    pub(super) fn is_stopped(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_none_or(|entry| entry.stop.is_some())
+    }
+
+    /// A session's task has ended.
+    pub(super) fn forget(&mut self, id: SessionId) {
+        self.sessions.remove(&id);
+        self.rib.detach(id);
+    }
+
+    fn ring_where_work_is(&self) {
+        for (_, entry) in self.sessions.iter().filter(|(id, _)| self.rib.has_work(**id)) {
+            entry.bell.notify_one();
+        }
+    }
+}
+
+impl Entry {
+    fn stop(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+        self.bell.notify_one();
+    }
+
+    /// The session has changed its state.
+    pub(super) fn enter(&mut self, new: State, reason: &Reason) {
+        self.state = new;
+        self.since = Instant::now();
+        match new {
+            State::Idle | State::Active => {
+                self.last_error = Some(reason.clone());
+                self.agreement = None;
+                self.no_next_hop = FamilySet::NONE;
+            }
+            State::OpenSent => self.counters = Counters::default(),
+            State::Connect | State::OpenConfirm | State::Established => {}
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! One session's task: joins its machine, its socket and the outgoing RIB.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use ferrolb_core::bgp::fsm::{Input, Machine, Output, Reason, State, Transition};
+use ferrolb_core::bgp::local;
+use ferrolb_core::bgp::rib_out::{Facts, PerFamily, SessionId};
+use ferrolb_core::bgp::wire::{self, Message};
+use ferrolb_core::types::{Family, RouterId};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::control::{Agreement, Shared};
+use super::dial::dial;
+use super::link::{End, Link};
+use super::spec::{Agreed, Counters, Event, SessionSpec};
+
+/// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
+const BURST: usize = 64 << 10;
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+/// A session's task. It ends when the session's entry in `Shared` says stop, and takes the entry away.
+pub(super) struct Session {
+    id: SessionId,
+    shared: Rc<Shared>,
+    /// Rung when the entry or the routes have changed.
+    bell: Rc<Notify>,
+    spec: Rc<SessionSpec>,
+    machine: Machine,
+    dialling: Option<Dialling>,
+    link: Option<Link>,
+    /// A connection whose last words are still to be written.
+    leaving: Option<Link>,
+    /// The last reason why no session came about, so that it is told loudly only once.
+    told: Option<Reason>,
+}
+
+/// What woke the task.
+enum Woken {
+    Bell,
+    Dialled(io::Result<TcpStream>),
+    Ready { writable: bool },
+    Timer,
+    Turn,
+}
+
+impl Session {
+    pub(super) fn new(id: SessionId, shared: Rc<Shared>, bell: Rc<Notify>, spec: Rc<SessionSpec>) -> Session {
+        let machine = Machine::new(spec.session.clone(), rand::random());
+        Session { id, shared, bell, spec, machine, dialling: None, link: None, leaving: None, told: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        if !self.shared.state.borrow().is_stopped(self.id) {
+            self.machine.handle(Instant::now(), Input::Start);
+        }
+        loop {
+            self.perform();
+            if let Some(link) = self.leaving.take() {
+                self.part_from(link).await;
+            }
+            if self.shared.state.borrow().is_stopped(self.id) && self.machine.state() == State::Idle {
+                break;
+            }
+            if let Err(error) = self.write() {
+                self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
+                continue;
+            }
+            match self.wait().await {
+                Woken::Bell => self.take_orders(),
+                Woken::Dialled(result) => self.dialled(result),
+                Woken::Ready { writable } => {
+                    if let Some(link) = self.link.as_mut().filter(|_| writable) {
+                        link.unblock();
+                    }
+                    self.read();
+                }
+                Woken::Timer => {
+                    // What the peer has said in time counts, even if we were too slow to hear it.
+                    self.read();
+                    self.machine.handle_timeout(Instant::now());
+                }
+                Woken::Turn => {}
+            }
+        }
+        self.shared.state.borrow_mut().forget(self.id);
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let timeout = self.machine.next_timeout();
+        let timer = async {
+            match timeout {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ready = async {
+            match &self.link {
+                Some(link) => link.ready().await,
+                None => std::future::pending().await,
+            }
+        };
+        let dialled = async {
+            match &mut self.dialling {
+                Some(dialling) => dialling.await,
+                None => std::future::pending().await,
+            }
+        };
+        let more = self.link.as_ref().is_some_and(|link| !link.is_blocked())
+            && self.shared.state.borrow().rib.has_work(self.id);
+        tokio::select! {
+            () = self.bell.notified() => Woken::Bell,
+            result = dialled => Woken::Dialled(result),
+            writable = ready => Woken::Ready { writable },
+            () = timer => Woken::Timer,
+            () = tokio::task::yield_now(), if more => Woken::Turn,
+        }
+    }
+
+    /// Takes over what the control task has written into the entry.
+    fn take_orders(&mut self) {
+        let (stop, spec) = {
+            let mut state = self.shared.state.borrow_mut();
+            let Some(entry) = state.sessions.get_mut(&self.id) else { return };
+            (entry.stop.clone(), entry.spec.clone())
+        };
+        if let Some(stop) = stop {
+            self.machine.handle(Instant::now(), Input::Stop(stop));
+        } else if !Rc::ptr_eq(&self.spec, &spec) {
+            let timers = &spec.session;
+            self.machine.set_timers(timers.hold_time, timers.keepalive_time, timers.connect_cap);
+            self.spec = spec;
+        }
+    }
+
+    fn dialled(&mut self, result: io::Result<TcpStream>) {
+        self.dialling = None;
+        let input = match result.and_then(Link::new) {
+            Ok(link) => {
+                let router_id = self.router_id(link.local.ip());
+                self.link = Some(link);
+                Input::Connected { router_id }
+            }
+            Err(error) => Input::ConnectFailed(error.to_string()),
+        };
+        self.machine.handle(Instant::now(), input);
+    }
+
+    fn router_id(&self, session_local: IpAddr) -> RouterId {
+        let state = self.shared.state.borrow();
+        self.spec.router_id.unwrap_or_else(|| {
+            local::router_id(
+                state.internal_ipv4,
+                session_local,
+                self.shared.node.as_str(),
+                &state.service_ranges,
+            )
+        })
+    }
+
+    fn read(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let (updates, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
+        if updates > 0 {
+            self.count(|counters| counters.updates_received += updates);
+        }
+        match end {
+            None => {}
+            Some(End::Closed) => self.machine.handle(Instant::now(), Input::Closed(None)),
+            Some(End::Broken(error)) => {
+                self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
+            }
+        }
+    }
+
+    /// Writes what waits, and a burst of routes behind it while the socket takes them: the rest is made when it does again,
+    /// from what is desired then.
+    fn write(&mut self) -> io::Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if self.machine.state() == State::Established && !link.is_blocked() {
+            let filled = self.shared.state.borrow_mut().rib.fill(self.id, link.output(), BURST);
+            if filled.updates > 0 || filled.refused > 0 {
+                self.count(|counters| counters.add(&filled));
+            }
+        }
+        match &mut self.link {
+            Some(link) => link.flush(),
+            None => Ok(()),
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Connect => {
+                    let spec = self.spec.clone();
+                    self.dialling = Some(Box::pin(async move { dial(&spec).await }));
+                }
+                Output::Send(message) => self.send(&message),
+                Output::Close => {
+                    self.dialling = None;
+                    self.leaving = self.link.take();
+                }
+                Output::Changed(transition) => self.changed(transition),
+                Output::Refresh(family) => self.shared.state.borrow_mut().rib.refresh(self.id, family),
+            }
+        }
+    }
+
+    fn send(&mut self, message: &Message) {
+        let Some(link) = &mut self.link else { return };
+        let out = link.output();
+        match message {
+            Message::Open(open) => {
+                // Ours has a handful of capabilities: it fits.
+                if let Err(error) = open.encode(out) {
+                    tracing::error!(peer = %self.spec.name, %error, "our OPEN can't be written");
+                }
+            }
+            Message::Notification(notification) => notification.encode(out),
+            Message::Keepalive => wire::keepalive(out),
+            Message::RouteRefresh(refresh) => refresh.encode(out),
+            // The machine sends none: they come from the outgoing RIB.
+            Message::Update(_) => {}
+        }
+    }
+
+    /// The last words to the old connection; a session that goes on doesn't wait for them.
+    async fn part_from(&self, link: Link) {
+        if self.shared.state.borrow().is_stopped(self.id) {
+            link.farewell().await;
+        } else {
+            tokio::task::spawn_local(link.farewell());
+        }
+    }
+
+    fn changed(&mut self, transition: Transition) {
+        self.log(&transition);
+        let Transition { old, new, reason } = transition;
+        if new == State::Established {
+            self.attach();
+        }
+        {
+            let mut state = self.shared.state.borrow_mut();
+            if old == State::Established {
+                state.rib.detach(self.id);
+            }
+            if let Some(entry) = state.sessions.get_mut(&self.id) {
+                entry.enter(new, &reason);
+            }
+        }
+        let peer = self.spec.name.clone();
+        self.shared.tell(Event::SessionChanged { peer, old, new, reason });
+        if new == State::Established {
+            self.shared.tell_missing_next_hops(self.id);
+        }
+    }
+
+    /// Routes begin to flow.
+    fn attach(&mut self) {
+        let (Some(negotiated), Some(link)) = (self.machine.negotiated(), &self.link) else { return };
+        let mut state = self.shared.state.borrow_mut();
+        let agreement = Agreement {
+            session: negotiated.session,
+            agreed: Agreed {
+                local: SocketAddr::new(link.local.ip().to_canonical(), link.local.port()),
+                remote_asn: negotiated.remote_asn,
+                remote_id: negotiated.remote_id,
+                families: negotiated.session.families,
+                hold_time: negotiated.hold_time,
+            },
+        };
+        let next_hop = |family| self.shared.next_hop(&state, &agreement, family);
+        let facts = Facts {
+            session: negotiated.session,
+            shown_asn: self.spec.session.shown_asn,
+            internal: negotiated.internal,
+            next_hops: PerFamily { v4: next_hop(Family::V4), v6: next_hop(Family::V6) },
+        };
+        let Some(entry) = state.sessions.get_mut(&self.id) else { return };
+        entry.agreement = Some(agreement);
+        let group = entry.spec.group;
+        state.rib.attach(self.id, group, facts);
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Counters)) {
+        if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
+            add(&mut entry.counters);
+        }
+    }
+
+    /// One event for each change of state. Attempts that go on failing for the same reason are told once.
+    fn log(&mut self, transition: &Transition) {
+        let Transition { old, new, reason } = transition;
+        let (peer, remote) = (&self.spec.name, self.spec.remote);
+        let failed = matches!(new, State::Idle | State::Active);
+        let trying = *new == State::Connect && self.told.is_some();
+        if trying || failed && self.told.as_ref() == Some(reason) {
+            tracing::debug!(%peer, %remote, %old, %new, %reason, "BGP session changed");
+        } else if failed && !matches!(reason, Reason::Stopped(_)) {
+            tracing::warn!(%peer, %remote, %old, %new, %reason, "BGP session changed");
+            self.told = Some(reason.clone());
+        } else {
+            tracing::info!(%peer, %remote, %old, %new, %reason, "BGP session changed");
+        }
+        if *new == State::Established {
+            self.told = None;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What the wire thread is told, and what it tells.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
+use ferrolb_core::bgp::rib_out::{Filled, GroupId};
+use ferrolb_core::config::{Peer, PeerTarget};
+use ferrolb_core::types::{
+    AddressRange, Asn, Family, FamilySet, Password, RemoteAs, RouteAttributes, RouterId,
+};
+use ipnet::IpNet;
+
+/// A session that is to stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// The peer's name: which session it is.
+    pub name: Arc<str>,
+    /// The routes that the peer is to have.
+    pub group: GroupId,
+    /// Where the peer listens.
+    pub remote: SocketAddr,
+    /// The local address; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
+    /// For TCP MD5.
+    pub password: Option<Password>,
+    /// Whether an eBGP peer may be more than one hop away.
+    pub multihop: bool,
+    /// The BGP identifier; `None`: chosen for each connection.
+    pub router_id: Option<RouterId>,
+    /// What the session machine needs.
+    pub session: fsm::Config,
+}
+
+impl SessionSpec {
+    /// The session with a configured peer; `None` where it has no address to dial.
+    pub fn of(peer: &Peer, group: GroupId) -> Option<SessionSpec> {
+        let PeerTarget::Address(address) = peer.target else { return None };
+        let families = peer.families();
+        Some(SessionSpec {
+            name: peer.name.clone(),
+            group,
+            remote: SocketAddr::new(address, peer.port),
+            source: peer.source_address,
+            password: peer.password.clone(),
+            multihop: peer.ebgp_multi_hop,
+            router_id: peer.router_id,
+            session: fsm::Config {
+                role: Role::Dial,
+                my_asn: peer.my_asn,
+                shown_asn: peer.shown_asn(),
+                remote_as: peer.remote_as,
+                hold_time: peer.hold_time.unwrap_or(fsm::DEFAULT_HOLD_TIME),
+                keepalive_time: peer.keepalive_time,
+                connect_cap: peer.connect_time.unwrap_or(fsm::DEFAULT_CONNECT_CAP),
+                families,
+                extended_next_hop: address.is_ipv6() && families == FamilySet::BOTH,
+            },
+        })
+    }
+
+    /// The field of BGPPeer whose change means that `self` can't go on as `new` without a new session; `None`: it can.
+    pub(super) fn reset_by(&self, new: &SessionSpec) -> Option<&'static str> {
+        let (old_session, new_session) = (&self.session, &new.session);
+        let changed = [
+            ("peerAddress", self.remote.ip() != new.remote.ip()),
+            ("peerPort", self.remote.port() != new.remote.port()),
+            ("myASN", old_session.my_asn != new_session.my_asn),
+            ("peerASN", old_session.remote_as != new_session.remote_as),
+            ("localASN", old_session.shown_asn != new_session.shown_asn),
+            ("sourceAddress", self.source != new.source),
+            ("routerID", self.router_id != new.router_id),
+            ("ebgpMultiHop", self.multihop != new.multihop),
+            ("dualStackAddressFamily", old_session.families != new_session.families),
+        ];
+        changed.into_iter().find(|(_, changed)| *changed).map(|(field, _)| field)
+    }
+
+    /// The TTL of its packets: 1 to an eBGP peer that has to be on the link.
+    pub(super) fn ttl(&self) -> u8 {
+        let config = &self.session;
+        let external = match config.remote_as {
+            RemoteAs::External => true,
+            RemoteAs::Internal => false,
+            RemoteAs::Number(asn) => asn != config.my_asn,
+        };
+        if external && !self.multihop { 1 } else { 255 }
+    }
+}
+
+/// A change to what is to be announced; applied as one, what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// All sessions that are to stand.
+    pub sessions: Option<Vec<SessionSpec>>,
+    /// Changes to groups.
+    pub groups: Vec<(GroupId, GroupChange)>,
+    /// Where services have their addresses: never a router ID or next hop.
+    pub service_ranges: Option<Vec<AddressRange>>,
+    /// The node's IPv4 InternalIP, or that it has none: for router IDs, from the next connection on.
+    pub internal_ipv4: Option<Option<Ipv4Addr>>,
+}
+
+/// A change to one group's routes.
+#[derive(Clone, Debug)]
+pub enum GroupChange {
+    /// These are its routes, all of them.
+    Replace(Vec<(IpNet, Arc<RouteAttributes>)>),
+    /// Routes to set, or to remove.
+    Changes(Vec<(IpNet, Option<Arc<RouteAttributes>>)>),
+    /// There is no such group any more.
+    Drop,
+}
+
+/// What happened on the wire thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session changed its state.
+    SessionChanged {
+        /// The peer's name.
+        peer: Arc<str>,
+        /// The state before.
+        old: State,
+        /// The state now.
+        new: State,
+        /// Why.
+        reason: Reason,
+    },
+    /// A negotiated family's routes can't be sent for want of a next hop, or they can again.
+    NoNextHop {
+        /// The peer's name.
+        peer: Arc<str>,
+        /// Which family.
+        family: Family,
+        /// Whether there is a next hop again.
+        cleared: bool,
+    },
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug)]
+pub struct SessionStatus {
+    /// The peer's name.
+    pub peer: Arc<str>,
+    /// Where the peer listens.
+    pub remote: SocketAddr,
+    /// Its state.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// Why it last fell back to Idle or Active.
+    pub last_error: Option<Reason>,
+    /// What both sides agreed on, while it stands.
+    pub agreed: Option<Agreed>,
+    /// Counts of this connection.
+    pub counters: Counters,
+    /// Negotiated families that aren't sent for want of a next hop.
+    pub no_next_hop: FamilySet,
+    /// What the peer was sent and still has; `None` where it wasn't asked for.
+    pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
+}
+
+/// What both sides of a session agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's AS.
+    pub remote_asn: Asn,
+    /// The peer's BGP identifier.
+    pub remote_id: RouterId,
+    /// The families that routes are sent in.
+    pub families: FamilySet,
+    /// The hold time; `None`: no keepalives.
+    pub hold_time: Option<Duration>,
+}
+
+/// What a session has sent and received since it connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// UPDATEs written, End-of-RIBs included.
+    pub updates_sent: u64,
+    /// Prefixes announced.
+    pub announced: u64,
+    /// Prefixes withdrawn.
+    pub withdrawn: u64,
+    /// Prefixes that couldn't be sent since their attributes don't fit into a message.
+    pub refused: u64,
+    /// UPDATEs received, and dropped.
+    pub updates_received: u64,
+    /// The families whose End-of-RIB is written.
+    pub end_of_rib: FamilySet,
+}
+
+impl Counters {
+    pub(super) fn add(&mut self, filled: &Filled) {
+        self.updates_sent += filled.updates as u64;
+        self.announced += filled.announced as u64;
+        self.withdrawn += filled.withdrawn as u64;
+        self.refused += filled.refused as u64;
+        for family in filled.end_of_rib.iter() {
+            self.end_of_rib.insert(family);
+        }
+    }
+}

@@ -108,7 +108,8 @@ fn node_plan(decisions: &Decisions<'_>, node: &Node, routes: &NodeRoutes) -> Nod
     let peers: Vec<&Peer> = decisions.peers_of(node).collect();
     let mut not_announced = Vec::new();
     let mut answered: BTreeMap<IpAddr, Answered> = BTreeMap::new();
-    let (bgp, layer2) = (has_part(decisions.config, Protocol::Bgp), has_part(decisions.config, Protocol::Layer2));
+    let (bgp, layer2) =
+        (has_part(decisions.config, Protocol::Bgp), has_part(decisions.config, Protocol::Layer2));
     let services: BTreeSet<&ServiceKey> = decisions.allocator.iter().map(|(k, _)| k).collect();
     for service in services.into_iter().filter_map(|k| decisions.world.service(k)) {
         if bgp {

@@ -148,7 +148,7 @@ pub(super) fn mismatch(list: &str, any: &AnyOf, labels: &Labels, object: &str) -
     let (index, selector) = nearest(any, labels)?;
     let Mismatch { requirement, actual } = selector.first_failure(labels)?;
     let has = match actual {
-        Some(value) if value.is_empty() => format!("has {} without a value", requirement.key),
+        Some("") => format!("has {} without a value", requirement.key),
         Some(value) => format!("has {}={value}", requirement.key),
         None => format!("has no label {}", requirement.key),
     };
@@ -156,7 +156,9 @@ pub(super) fn mismatch(list: &str, any: &AnyOf, labels: &Labels, object: &str) -
 }
 
 /// Errors by the name of their object; they are sorted already.
-pub(super) fn issues_by_object<'i>(issues: impl Iterator<Item = &'i Issue>) -> Vec<(&'i str, Vec<&'i Issue>)> {
+pub(super) fn issues_by_object<'i>(
+    issues: impl Iterator<Item = &'i Issue>,
+) -> Vec<(&'i str, Vec<&'i Issue>)> {
     let mut all: Vec<(&str, Vec<&Issue>)> = Vec::new();
     for issue in issues {
         match all.last_mut() {

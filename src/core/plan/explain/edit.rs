@@ -157,7 +157,9 @@ impl Edit {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Edit::Create { .. } => None,
-            Edit::Append { object, .. } | Edit::Remove { object, .. } | Edit::Set { object, .. } => Some(object),
+            Edit::Append { object, .. } | Edit::Remove { object, .. } | Edit::Set { object, .. } => {
+                Some(object)
+            }
         }
     }
 
@@ -222,11 +224,7 @@ fn reach<'v>(from: &'v mut Value, path: &[Segment], make: bool) -> Option<&'v mu
                 *from = Value::Object(Map::new());
             }
             let members = from.as_object_mut()?;
-            if make {
-                members.entry(key.clone()).or_insert(Value::Null)
-            } else {
-                members.get_mut(key)?
-            }
+            if make { members.entry(key.clone()).or_insert(Value::Null) } else { members.get_mut(key)? }
         }
         Segment::Index(index) => from.as_array_mut()?.get_mut(*index)?,
         Segment::Item { field, value } => {
@@ -294,7 +292,8 @@ mod tests {
     fn edits_change_what_they_name_and_nothing_else() {
         let other = json!({"kind": "Node", "metadata": {"name": "n2"}});
         let labels = json!({"a.b/c": "x", "d": "y"});
-        let mut objects = vec![other.clone(), json!({"kind": "Node", "metadata": {"name": "n1", "labels": labels}})];
+        let mut objects =
+            vec![other.clone(), json!({"kind": "Node", "metadata": {"name": "n1", "labels": labels}})];
         let path = Path::keys(["metadata", "labels", "a.b/c"]);
         Edit::Remove { object: node(), path: path.clone() }.apply(&mut objects).unwrap();
         assert_eq!(objects[1]["metadata"]["labels"], json!({"d": "y"}));

@@ -282,8 +282,10 @@ impl Explainer<'_> {
         let answered: Vec<IpAddr> =
             decision.addresses.iter().filter(|(_, r)| r.is_none()).map(|(ip, _)| *ip).collect();
         let applying = self.decisions.l2_applying(self.subject.service, self.subject.allocation);
-        let here = applying.into_iter().filter(|a| !answered.is_empty() && a.nodes.matches(&self.node.labels));
-        let names = |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
+        let here =
+            applying.into_iter().filter(|a| !answered.is_empty() && a.nodes.matches(&self.node.labels));
+        let names =
+            |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
         Layer2Explanation {
             addresses: texts(&answered),
             interfaces: decision.interfaces.as_ref().filter(|_| !answered.is_empty()).map(names),

@@ -173,14 +173,17 @@ fn correct_pool(case: &Case<'_>) -> Vec<Remedy> {
     let object = case.object("IPAddressPool", home);
     let errors: Vec<&Issue> = case.errors_of("IPAddressPool").filter(|e| e.name == home).collect();
     let mut all = Vec::new();
-    let text = |how: &str| format!("correct IPAddressPool {home}; {how}: {}", issues(errors.iter().copied(), false));
+    let text =
+        |how: &str| format!("correct IPAddressPool {home}; {how}: {}", issues(errors.iter().copied(), false));
     if let Some(edits) = without_fields(&object, &errors) {
         all.push(Remedy { text: text("the edits take out what is wrong"), edits });
     }
     // Without the entry that couldn't be read the service may lose what it holds: keep that much of it.
-    let held: Vec<Value> = case.subject.allocation.ips.iter().map(|ip| manifests::host_prefix(*ip).into()).collect();
+    let held: Vec<Value> =
+        case.subject.allocation.ips.iter().map(|ip| manifests::host_prefix(*ip).into()).collect();
     if let Some(mut edits) = without_fields(&object, &other_than_addresses(&errors)) {
-        let addresses = errors.iter().filter(|e| e.field.as_deref().is_some_and(|f| f.starts_with("spec.addresses")));
+        let addresses =
+            errors.iter().filter(|e| e.field.as_deref().is_some_and(|f| f.starts_with("spec.addresses")));
         let entry = addresses.filter_map(|e| e.field.as_deref()).find(|f| f.ends_with(']'));
         match (entry, held.as_slice()) {
             (Some(entry), [one]) => edits.push(set(object.clone(), Path::of_field(entry), one.clone())),
@@ -217,7 +220,9 @@ fn cover_pool(case: &Case<'_>) -> Vec<Remedy> {
             && let Some(edits) = without_fields(&object, &errors)
         {
             let what = issues(errors.iter().copied(), false);
-            let text = format!("correct {kind} {name}, which names the pool; the edits take out what is wrong: {what}");
+            let text = format!(
+                "correct {kind} {name}, which names the pool; the edits take out what is wrong: {what}"
+            );
             all.push(Remedy { text, edits });
         }
     }
@@ -236,7 +241,10 @@ fn cover_pool(case: &Case<'_>) -> Vec<Remedy> {
         edits: vec![Edit::Create { manifest }],
     };
     // One that doesn't select node and service yet is still nearer than a new one, where there is any.
-    if !all.iter().any(|p| reason_after(case, &p.edits).is_some_and(|r| r.is_none_or(|r| comes_later(case, r)))) {
+    if !all
+        .iter()
+        .any(|p| reason_after(case, &p.edits).is_some_and(|r| r.is_none_or(|r| comes_later(case, r))))
+    {
         all = vec![create];
     }
     all
@@ -407,10 +415,7 @@ fn no_service_selectors(case: &Case<'_>) -> Remedy {
 // ---- nodes and endpoints
 
 fn take_label(case: &Case<'_>) -> Remedy {
-    Remedy {
-        text: advice(case),
-        edits: vec![remove(node_key(&case.node.name), label(EXCLUDE_LABEL))],
-    }
+    Remedy { text: advice(case), edits: vec![remove(node_key(&case.node.name), label(EXCLUDE_LABEL))] }
 }
 
 fn set_condition(case: &Case<'_>) -> Remedy {
@@ -461,7 +466,8 @@ fn add_peer(case: &Case<'_>) -> Vec<Remedy> {
     let mut peers: Vec<_> = case.decisions.config.peers.iter().collect();
     peers.sort_by_key(|p| (distance(&p.nodes, &case.node.labels), &p.name));
     if !peers.is_empty() {
-        let each = peers.into_iter().flat_map(|p| take_node(case, &case.object("BGPPeer", &p.name), &p.nodes));
+        let each =
+            peers.into_iter().flat_map(|p| take_node(case, &case.object("BGPPeer", &p.name), &p.nodes));
         return each.collect();
     }
     if case.errors_of("BGPPeer").next().is_some() {
@@ -469,9 +475,11 @@ fn add_peer(case: &Case<'_>) -> Vec<Remedy> {
     }
     let spec = manifests::example_peer(case.ips);
     let name = manifests::free_name(case.decisions.world, &case.object("BGPPeer", "router"));
-    let manifest = manifests::config("metallb.io/v1beta2", "BGPPeer", case.context.system_namespace, &name, &spec);
+    let manifest =
+        manifests::config("metallb.io/v1beta2", "BGPPeer", case.context.system_namespace, &name, &spec);
     vec![Remedy {
-        text: "create a BGPPeer for the router of this node; address and AS numbers of the edit are examples".into(),
+        text: "create a BGPPeer for the router of this node; address and AS numbers of the edit are examples"
+            .into(),
         edits: vec![Edit::Create { manifest }],
     }]
 }
@@ -493,7 +501,10 @@ fn both_families(case: &Case<'_>) -> Vec<Remedy> {
     let Some(peer) = case.peer else { return vec![] };
     let object = case.object("BGPPeer", &peer.name);
     vec![Remedy {
-        text: format!("let the session with BGPPeer {} carry both families; the router has to as well", peer.name),
+        text: format!(
+            "let the session with BGPPeer {} carry both families; the router has to as well",
+            peer.name
+        ),
         edits: vec![set(object, Path::keys(["spec", "dualStackAddressFamily"]), true.into())],
     }]
 }

@@ -171,7 +171,9 @@ fn edit_node(node: &mut Node, edit: &Edit) -> Option<()> {
         [Segment::Key(a), Segment::Key(b), Segment::Key(label)] if a == "metadata" && b == "labels" => {
             edit_label(&mut node.labels, label, edit)
         }
-        [Segment::Key(a), Segment::Key(b), Segment::Item { .. }, ..] if a == "status" && b == "conditions" => {
+        [Segment::Key(a), Segment::Key(b), Segment::Item { .. }, ..]
+            if a == "status" && b == "conditions" =>
+        {
             node.network_unavailable = false;
             Some(())
         }

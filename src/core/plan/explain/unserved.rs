@@ -40,9 +40,8 @@ pub(super) fn remedy(decisions: &Decisions<'_>, context: &Context<'_>, service: 
     if decisions.allocator.mode() == Mode::HeldOnly {
         return Remedy::words("`ferrolb allocate -f DIR -w FILE` chooses addresses, once for all nodes");
     }
-    let served = |p: &Remedy| {
-        Trial::of(decisions, context, &p.edits).is_some_and(|t| t.is_served(&service.key))
-    };
+    let served =
+        |p: &Remedy| Trial::of(decisions, context, &p.edits).is_some_and(|t| t.is_served(&service.key));
     let found = proposals(decisions, context, service).into_iter().find(served);
     found.unwrap_or_else(|| Remedy::words("the error says what has to change"))
 }

@@ -38,7 +38,8 @@ pub(super) fn why(case: &Case<'_>) -> String {
             Protocol::Layer2 => other_owner(case),
         },
         Reason::PeerNotSelected => {
-            let lists = case.bgp_applying().into_iter().map(|(_, a)| format!("{} ({})", a.name, listed(&a.peers)));
+            let lists =
+                case.bgp_applying().into_iter().map(|(_, a)| format!("{} ({})", a.name, listed(&a.peers)));
             format!(
                 "spec.peers of each BGPAdvertisement that applies leaves BGPPeer {} out: {}",
                 case.peer.map_or("", |p| &p.name),
@@ -205,7 +206,12 @@ fn owner_of(case: &Case<'_>, ip: IpAddr) -> String {
             election.electing
         ),
         Some(ours) if ours.score < owner.score => {
-            format!("its preferredNodeSelectors score {}, those of {} {}", owner.score, case.node(), ours.score)
+            format!(
+                "its preferredNodeSelectors score {}, those of {} {}",
+                owner.score,
+                case.node(),
+                ours.score
+            )
         }
         Some(ours) => format!(
             "both score {}, and of the hashes of NODE#{} its {} is lower than {} of {}",

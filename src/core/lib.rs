@@ -9,6 +9,7 @@ pub mod alloc;
 pub mod bgp;
 pub mod config;
 pub mod decide;
+pub mod engine;
 pub mod manifest;
 pub mod plan;
 pub mod types;

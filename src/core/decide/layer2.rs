@@ -108,12 +108,11 @@ impl<'a> Decisions<'a> {
             let service = service.key.clone();
             (!candidates.is_empty()).then_some(Election { service, electing, candidates })
         };
-        let order = allocation.electing_order();
         if !service.local {
-            return election(*order.first()?, nodes);
+            return election(*allocation.ips.first()?, nodes);
         }
         // MetalLB: elects by the first address only, so that an address with endpoints can be dark.
-        order.into_iter().find_map(|electing| {
+        allocation.ips.iter().copied().find_map(|electing| {
             let has_endpoint = |n: &&Arc<Node>| self.local_endpoint(&service.key, electing, n);
             election(electing, nodes.iter().copied().filter(has_endpoint).collect())
         })

@@ -73,7 +73,7 @@ impl<'a> Decisions<'a> {
             return all(Reason::NoMatchingAdvertisement);
         }
         let pool = allocation.pool.as_deref().and_then(|p| self.config.pool(p));
-        if pool.is_some_and(|pool| any_conflict(&applying, pool)) {
+        if pool.is_some_and(|pool| conflicts(&applying, pool).next().is_some()) {
             return all(Reason::ConflictingAdvertisements);
         }
         if node.network_unavailable {
@@ -94,12 +94,16 @@ impl<'a> Decisions<'a> {
     }
 }
 
-/// Whether two advertisements that apply to one service on one node ask for different values on one prefix, judged by
-/// the pool's families as at configuration level.
-fn any_conflict(applying: &[(usize, &BgpAdvertisement)], pool: &Pool) -> bool {
+/// The pairs of advertisements, of those that apply to one service on one node, that ask for different values on one
+/// prefix, judged by the pool's families as at configuration level.
+pub fn conflicts<'s, 'a>(
+    applying: &'s [(usize, &'a BgpAdvertisement)],
+    pool: &Pool,
+) -> impl Iterator<Item = (&'a BgpAdvertisement, &'a BgpAdvertisement)> + use<'s, 'a> {
     let families = pool.families();
-    applying.iter().enumerate().any(|(i, (_, a))| {
-        applying.iter().skip(i.saturating_add(1)).any(|(_, b)| {
+    applying.iter().enumerate().flat_map(move |(i, (_, a))| {
+        let others = applying.iter().skip(i.saturating_add(1)).map(|(_, b)| *b);
+        others.map(move |b| (*a, b)).filter(move |(a, b)| {
             let same = a.attributes.local_pref.unwrap_or(0) == b.attributes.local_pref.unwrap_or(0)
                 && a.attributes.as_path_prepend == b.attributes.as_path_prepend;
             !same && a.may_meet(b, families)

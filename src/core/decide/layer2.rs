@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Decisions, Reason};
 use crate::alloc::Allocation;
 use crate::config::L2Advertisement;
-use crate::types::NodeName;
+use crate::types::{NodeName, ServiceKey};
 use crate::world::{Node, Service};
 
 /// What a node does with a service's addresses on layer 2.
@@ -17,6 +17,35 @@ pub struct Layer2Decision {
     pub addresses: Vec<(IpAddr, Option<Reason>)>,
     /// The interfaces that answer; `None`: any.
     pub interfaces: Option<BTreeSet<Arc<str>>>,
+}
+
+/// How the node that answers for an address is found.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// The service that elects, for all that share the address.
+    pub service: ServiceKey,
+    /// The address whose hash decides between nodes of equal score.
+    pub electing: IpAddr,
+    /// The nodes that may win, in the order of the nodes; never empty.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Election {
+    /// The winner: the highest score, then the lowest hash.
+    pub fn owner(&self) -> Option<&Candidate> {
+        self.candidates.iter().min_by_key(|c| (std::cmp::Reverse(c.score), c.hash))
+    }
+}
+
+/// A node that may answer for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub node: NodeName,
+    /// The weights of all preferences that match it.
+    pub score: u64,
+    /// The SHA-256 of `node#address`, as in MetalLB bit by bit.
+    pub hash: [u8; 32],
 }
 
 impl<'a> Decisions<'a> {
@@ -51,39 +80,46 @@ impl<'a> Decisions<'a> {
         Layer2Decision { addresses, interfaces: interfaces(&here) }
     }
 
-    /// The node that answers for an address: of its sharers the first by name that has candidates elects for all.
+    /// The node that answers for an address.
     pub fn layer2_owner(&self, address: IpAddr) -> Option<NodeName> {
+        self.layer2_election(address)?.owner().map(|c| c.node.clone())
+    }
+
+    /// How that node is found: of the services that share the address, the first by name that has candidates elects for all.
+    pub fn layer2_election(&self, address: IpAddr) -> Option<Election> {
         self.users(address).into_iter().find_map(|service| self.elect(service, address))
     }
 
-    /// The node that `service` elects for `address`; `None` where it has no candidate.
-    fn elect(&self, service: &Service, address: IpAddr) -> Option<NodeName> {
+    /// The election that `service` holds for `address`; `None` where it has no candidate.
+    fn elect(&self, service: &Service, address: IpAddr) -> Option<Election> {
         let allocation = self.allocator.get(&service.key)?;
         let applying = self.l2_applying(service, allocation);
         if self.not_on_any_node(service, allocation, &applying, address).is_some() {
             return None;
         }
-        let candidates: Vec<&Arc<Node>> = self
+        let nodes: Vec<&Arc<Node>> = self
             .live_nodes()
             .filter(|n| !n.network_unavailable && !self.excluded(n))
             .filter(|n| applying.iter().any(|a| a.nodes.matches(&n.labels)))
             .collect();
+        let election = |electing, nodes: Vec<&Arc<Node>>| {
+            let candidates: Vec<Candidate> =
+                nodes.into_iter().map(|n| candidate(n, &applying, electing)).collect();
+            let service = service.key.clone();
+            (!candidates.is_empty()).then_some(Election { service, electing, candidates })
+        };
         if !service.local {
-            return winner(candidates, &applying, *allocation.ips.first()?);
+            return election(*allocation.ips.first()?, nodes);
         }
         // MetalLB: elects by the first address only, so that an address with endpoints can be dark.
-        allocation.ips.iter().find_map(|electing| {
-            let with_endpoints = candidates
-                .iter()
-                .copied()
-                .filter(|n| self.local_endpoint(&service.key, *electing, n))
-                .collect();
-            winner(with_endpoints, &applying, *electing)
+        allocation.ips.iter().copied().find_map(|electing| {
+            let has_endpoint = |n: &&Arc<Node>| self.local_endpoint(&service.key, electing, n);
+            election(electing, nodes.iter().copied().filter(has_endpoint).collect())
         })
     }
 
     /// The advertisements that cover the pool and select the service, on whatever node.
-    pub(super) fn l2_applying(&self, service: &Service, allocation: &Allocation) -> Vec<&'a L2Advertisement> {
+    pub fn l2_applying(&self, service: &Service, allocation: &Allocation) -> Vec<&'a L2Advertisement> {
         self.l2_covering(allocation.pool.as_deref()).filter(|a| a.services.matches(&service.labels)).collect()
     }
 
@@ -117,15 +153,9 @@ fn interfaces(here: &[&L2Advertisement]) -> Option<BTreeSet<Arc<str>>> {
     Some(here.iter().flat_map(|a| a.interfaces.iter().cloned()).collect())
 }
 
-/// The candidate with the highest score, then the lowest SHA-256 of `node#address`, as in MetalLB bit by bit.
-fn winner(candidates: Vec<&Arc<Node>>, applying: &[&L2Advertisement], electing: IpAddr) -> Option<NodeName> {
-    candidates
-        .into_iter()
-        .min_by_key(|node| {
-            let hash: [u8; 32] = Sha256::digest(format!("{}#{electing}", node.name)).into();
-            (std::cmp::Reverse(score(node, applying)), hash)
-        })
-        .map(|node| node.name.clone())
+fn candidate(node: &Node, applying: &[&L2Advertisement], electing: IpAddr) -> Candidate {
+    let hash = Sha256::digest(format!("{}#{electing}", node.name)).into();
+    Candidate { node: node.name.clone(), score: score(node, applying), hash }
 }
 
 /// The weights of all preferences that match a node, of the advertisements that select it.

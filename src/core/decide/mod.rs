@@ -14,8 +14,8 @@ mod reason;
 mod routes;
 mod scope;
 
-pub use bgp::BgpDecision;
-pub use layer2::Layer2Decision;
+pub use bgp::{BgpDecision, conflicts};
+pub use layer2::{Candidate, Election, Layer2Decision};
 pub use merge::{Disagreement, merge};
 pub use reason::{Protocol, Reason};
 pub use routes::{NodeRoutes, Route, RouteChange};

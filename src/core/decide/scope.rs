@@ -90,11 +90,13 @@ impl<'a> Decisions<'a> {
         !self.options.ignore_exclude_lb && node.excluded()
     }
 
-    pub(super) fn any_endpoint(&self, service: &ServiceKey, address: IpAddr) -> bool {
+    /// Whether any endpoint of a service can serve for an address, on any node or none.
+    pub fn any_endpoint(&self, service: &ServiceKey, address: IpAddr) -> bool {
         self.world.endpoints(service).any(Family::of(address))
     }
 
-    pub(super) fn local_endpoint(&self, service: &ServiceKey, address: IpAddr, node: &Node) -> bool {
+    /// Whether one on `node` can.
+    pub fn local_endpoint(&self, service: &ServiceKey, address: IpAddr, node: &Node) -> bool {
         self.world.endpoints(service).on_node(Family::of(address), &node.name)
     }
 

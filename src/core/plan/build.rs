@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Document, Layer2Plan, NodePlan, NotAnnounced, PeerPlan, RoutePlan, ServicePlan};
-use crate::config::{Peer, PeerTarget};
+use crate::config::{Config, Peer, PeerTarget};
 use crate::decide::{Decisions, Disagreement, NodeRoutes, Protocol, Reason, Route};
 use crate::types::{Family, Issue, NodeName, ObjectKey, RemoteAs, ServiceKey};
 use crate::world::{Node, Service};
@@ -88,8 +88,17 @@ fn service_plan(decisions: &Decisions<'_>, key: &ServiceKey) -> Option<ServicePl
     })
 }
 
+/// Whether a protocol is spoken of: one without any advertisement object isn't, unless neither has one.
+pub(super) fn has_part(config: &Config, protocol: Protocol) -> bool {
+    let (bgp, layer2) = (config.has_bgp_advertisements, config.has_l2_advertisements);
+    match protocol {
+        Protocol::Bgp => bgp || !layer2,
+        Protocol::Layer2 => layer2 || !bgp,
+    }
+}
+
 /// Canonical texts, IPv4 first, then numerically.
-fn texts(ips: &[IpAddr]) -> Vec<String> {
+pub(super) fn texts(ips: &[IpAddr]) -> Vec<String> {
     let mut sorted = ips.to_vec();
     sorted.sort();
     sorted.iter().map(IpAddr::to_string).collect()
@@ -99,13 +108,14 @@ fn node_plan(decisions: &Decisions<'_>, node: &Node, routes: &NodeRoutes) -> Nod
     let peers: Vec<&Peer> = decisions.peers_of(node).collect();
     let mut not_announced = Vec::new();
     let mut answered: BTreeMap<IpAddr, Answered> = BTreeMap::new();
-    let (bgp, layer2) = (decisions.config.has_bgp_advertisements, decisions.config.has_l2_advertisements);
+    let (bgp, layer2) =
+        (has_part(decisions.config, Protocol::Bgp), has_part(decisions.config, Protocol::Layer2));
     let services: BTreeSet<&ServiceKey> = decisions.allocator.iter().map(|(k, _)| k).collect();
     for service in services.into_iter().filter_map(|k| decisions.world.service(k)) {
-        if bgp || !layer2 {
+        if bgp {
             bgp_not_announced(decisions, service, node, &peers, &mut not_announced);
         }
-        if layer2 || !bgp {
+        if layer2 {
             let decision = decisions.layer2(service, node);
             for (ip, reason) in &decision.addresses {
                 if reason.is_none() {
@@ -209,7 +219,7 @@ fn peer_plan(peer: &Peer, routes: &NodeRoutes) -> PeerPlan {
     }
 }
 
-fn route_plan(prefix: String, route: &Route) -> RoutePlan {
+pub(super) fn route_plan(prefix: String, route: &Route) -> RoutePlan {
     let attributes = &route.attributes;
     RoutePlan {
         prefix,

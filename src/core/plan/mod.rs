@@ -5,6 +5,11 @@
 
 mod build;
 mod document;
+mod explain;
 
 pub use build::build;
 pub use document::{Document, Layer2Plan, NodePlan, NotAnnounced, PeerPlan, RoutePlan, ServicePlan};
+pub use explain::{
+    Context, Edit, EditError, Explanation, Layer2Explanation, NodeExplanation, Only, Path, PeerExplanation,
+    Remedy, RouteExplanation, Segment, Target, WhyNot, explain,
+};

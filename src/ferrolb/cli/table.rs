@@ -1,0 +1,150 @@
+//! The document of `ferrolb plan` for people: plain text of at most 100 columns, what is wrong first.
+
+use std::fmt::Write;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, LineStyle, Table};
+use ferrolb_core::plan::{Document, NodePlan, PeerPlan, RoutePlan};
+use ferrolb_core::types::Issue;
+
+const WIDTH: u16 = 100;
+
+/// The whole document.
+pub fn plan(document: &Document) -> String {
+    let mut out = String::new();
+    issues(&mut out, "Errors", &document.errors);
+    issues(&mut out, "Warnings", &document.warnings);
+    services(&mut out, document);
+    for node in &document.nodes {
+        self::node(&mut out, node);
+    }
+    if out.is_empty() {
+        out.push_str("Nothing to plan: there are no Services of type LoadBalancer, and no nodes.\n");
+    }
+    out
+}
+
+fn issues(out: &mut String, title: &str, issues: &[Issue]) {
+    let rows = issues.iter().map(|issue| {
+        let object = match &issue.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", issue.kind, issue.name),
+            None => format!("{} {}", issue.kind, issue.name),
+        };
+        [object, issue.field.clone().unwrap_or_default(), issue.message.clone()]
+    });
+    section(out, title, ["OBJECT", "FIELD", "WHAT IS WRONG"], rows);
+}
+
+fn services(out: &mut String, document: &Document) {
+    let name = |namespace: &str, name: &str| format!("{namespace}/{name}");
+    let rows = document.services.iter().map(|s| {
+        [name(&s.namespace, &s.name), s.ips.join(" "), s.pool.clone().unwrap_or_default()]
+    });
+    section(out, "Services", ["SERVICE", "ADDRESSES", "POOL"], rows);
+    let failed = document.services.iter().filter_map(|s| {
+        Some([name(&s.namespace, &s.name), s.error.clone()?])
+    });
+    section(out, "Services that don't get what they ask for", ["SERVICE", "WHY"], failed);
+}
+
+fn node(out: &mut String, node: &NodePlan) {
+    for peer in &node.bgp {
+        let title = format!("Node {}: {}", node.name, peer_title(peer));
+        if peer.routes.is_empty() {
+            heading(out, &title);
+            out.push_str(" no routes\n");
+            continue;
+        }
+        let rows = peer.routes.iter().map(|r| [r.prefix.clone(), attributes(r), some(&r.services)]);
+        section(out, &title, ["PREFIX", "ATTRIBUTES", "SERVICES"], rows);
+    }
+    let rows = node.layer2.iter().map(|l| {
+        let interfaces = l.interfaces.as_ref().map_or("any".to_owned(), |i| i.join(" "));
+        [l.ip.clone(), interfaces, some(&l.services)]
+    });
+    section(out, &format!("Node {}: layer 2", node.name), ["ADDRESS", "INTERFACES", "SERVICES"], rows);
+    let rows = node.not_announced.iter().map(|n| {
+        let to = match (&n.peer, n.protocol) {
+            (Some(peer), protocol) => format!("{protocol} {peer}"),
+            (None, protocol) => protocol.to_owned(),
+        };
+        [n.service.clone(), n.ips.join(" "), to, n.reason.to_owned()]
+    });
+    let title = format!("Node {}: not announced (`ferrolb explain SERVICE` says why)", node.name);
+    section(out, &title, ["SERVICE", "ADDRESSES", "TO", "REASON"], rows);
+    if node.bgp.is_empty() && node.layer2.is_empty() && node.not_announced.is_empty() {
+        heading(out, &format!("Node {}", node.name));
+        out.push_str(" no peers, and nothing to announce\n");
+    }
+}
+
+fn peer_title(peer: &PeerPlan) -> String {
+    let target = peer.address.as_ref().or(peer.interface.as_ref()).map_or("", String::as_str);
+    let mut title = format!("BGP to {} ({target}", peer.peer);
+    if peer.port != 179 {
+        let _ = write!(title, " port {}", peer.port);
+    }
+    let remote = peer.peer_asn.map_or("its own".to_owned(), |asn| asn.to_string());
+    let _ = write!(title, "), AS {} to {remote}", peer.local_asn.unwrap_or(peer.my_asn));
+    title
+}
+
+fn attributes(route: &RoutePlan) -> String {
+    let mut all = Vec::new();
+    if let Some(value) = route.local_pref {
+        all.push(format!("local preference {value}"));
+    }
+    if let Some(count) = route.as_path_prepend {
+        all.push(format!("prepended {count} times"));
+    }
+    all.extend(route.communities.iter().chain(&route.large_communities).cloned());
+    all.join(", ")
+}
+
+/// The first few: an aggregate may have thousands.
+fn some(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut text = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(" ");
+    if let Some(more) = names.len().checked_sub(MOST).filter(|n| *n > 0) {
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}
+
+/// A title and a table; nothing where there are no rows.
+fn section<const N: usize>(
+    out: &mut String,
+    title: &str,
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    heading(out, title);
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING.header_separator(LineStyle::none().fill('-').junction(' ')))
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(header);
+    for row in rows {
+        table.add_row(row.map(|cell| printable(&cell)));
+    }
+    out.push_str(&table.trim_fmt());
+    out.push('\n');
+}
+
+fn heading(out: &mut String, title: &str) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&printable(title));
+    out.push('\n');
+}
+
+/// Names come from files: nothing in them may control a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}

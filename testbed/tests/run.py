@@ -20,7 +20,7 @@ class Result(unittest.TestResult):
         super().__init__()
         self.passed = 0
         self.failed = 0
-        self._begun = 0.0
+        self._begun = time.monotonic()
 
     def startTest(self, test):
         super().startTest(test)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from labkit import build, topology
+from labkit.rack import speaker_log
 from labkit.runner import Lab
 from labkit.wait import Late, Seen, until
 
@@ -58,8 +59,7 @@ class RouterCases:
         try:
             cls.wait_base()
         except Late as late:
-            log = cls.lab.run("n1", ["tail", "-n", "40", "/run/ferrolb.log"], check=False)
-            raise AssertionError(f"the lab isn't ready: {late}\nFerroLB's log:\n{log}") from late
+            raise AssertionError(f"the lab isn't ready: {late}\nFerroLB's log:\n{speaker_log(cls.lab, 'n1')}") from late
 
     def setUp(self):
         write_base(self.folder)

@@ -9,15 +9,19 @@ use serde::{Deserialize, Serialize};
 pub struct BFDProfileSpec {
     /// Required Min RX in milliseconds, 10 to 60000; 300 where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60000), extend("format" = "int32"))]
     pub receive_interval: Option<u32>,
     /// Desired Min TX in milliseconds, 10 to 60000; 300 where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60000), extend("format" = "int32"))]
     pub transmit_interval: Option<u32>,
     /// Detect Mult, 2 to 255; 3 where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 255), extend("format" = "int32"))]
     pub detect_multiplier: Option<u32>,
     /// Echo interval in milliseconds, 10 to 60000; 50 where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60000), extend("format" = "int32"))]
     pub echo_interval: Option<u32>,
     /// Whether to use the echo function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,5 +31,6 @@ pub struct BFDProfileSpec {
     pub passive_mode: Option<bool>,
     /// The lowest TTL accepted on multihop sessions, 1 to 254.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 254), extend("format" = "int32"))]
     pub minimum_ttl: Option<u32>,
 }

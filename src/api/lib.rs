@@ -7,13 +7,29 @@
 //! `BGPPeer` exists as `v1beta1` and `v1beta2` with one shape, so that the CRD needs no conversion webhook.
 #![forbid(unsafe_code)]
 
+use serde::{Deserialize, Deserializer};
+
 pub mod bfd_profile;
 pub mod bgp_advertisement;
 pub mod bgp_peer;
 pub mod community;
+pub mod configuration_state;
+pub mod crd;
+pub mod duration;
 pub mod ip_address_pool;
 pub mod l2_advertisement;
+pub mod rules;
+mod schema;
 pub mod selector;
+pub mod service_bgp_status;
+pub mod service_l2_status;
 
 /// The API group of every kind in this crate.
 pub const GROUP: &str = "metallb.io";
+
+/// Reads `null` as the default, since the API server drops a null where the schema doesn't allow one.
+fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

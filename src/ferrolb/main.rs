@@ -5,4 +5,6 @@ mod cli;
 mod roles;
 mod shell;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -4,5 +4,6 @@
 //! older one stands. A rejected object never touches another. MetalLB: there the whole configuration is valid or not.
 
 mod model;
+pub mod schema;
 
 pub use model::*;

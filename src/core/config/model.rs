@@ -13,7 +13,7 @@ use crate::types::{
 };
 
 /// A configuration without errors in it: what was rejected is in `errors` and nowhere else.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Pools, by name: accepted, frozen, and those invalid ones that services may still hold addresses from.
     pub pools: Vec<Pool>,
@@ -36,12 +36,14 @@ pub struct Config {
 impl Config {
     /// A pool by name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
-        self.pools.iter().find(|p| &*p.name == name)
+        let found = self.pools.binary_search_by(|p| (*p.name).cmp(name)).ok()?;
+        self.pools.get(found)
     }
 
     /// A peer by name.
     pub fn peer(&self, name: &str) -> Option<&Peer> {
-        self.peers.iter().find(|p| &*p.name == name)
+        let found = self.peers.binary_search_by(|p| (*p.name).cmp(name)).ok()?;
+        self.peers.get(found)
     }
 }
 
@@ -222,6 +224,17 @@ impl BgpAdvertisement {
     /// Whether it is for the peer of this name.
     pub fn selects_peer(&self, peer: &str) -> bool {
         self.peers.is_empty() || self.peers.contains(peer)
+    }
+
+    /// Whether both can make one prefix of a pool with these families for one peer: neither their aggregation lengths nor
+    /// their peers keep them apart. For a pool of both families, both lengths have to differ (as in MetalLB).
+    pub fn may_meet(&self, other: &BgpAdvertisement, families: FamilySet) -> bool {
+        let same_v4 = self.aggregation_length == other.aggregation_length;
+        let same_v6 = self.aggregation_length_v6 == other.aggregation_length_v6;
+        let lengths_meet = (families.v4 && same_v4) || (families.v6 && same_v6);
+        let peers_meet =
+            self.peers.is_empty() || other.peers.is_empty() || !self.peers.is_disjoint(&other.peers);
+        lengths_meet && peers_meet
     }
 
     /// The prefix that it announces for an address: host bits are zero.

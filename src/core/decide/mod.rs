@@ -1,1 +1,22 @@
-//! Who announces what, and the reason where nobody does.
+//! Who announces what: for a service and a node, the routes and the addresses answered for, or the reason why not.
+//!
+//! [`Decisions`] is the pure function: it reads world, configuration and allocation, and can be asked about *any* node, so
+//! that `plan`, `explain` and the layer-2 election know what other nodes do without being told. [`NodeRoutes`] keeps what
+//! one node announces, incrementally: a changed service costs that service's work, and yields only the prefixes that differ.
+//!
+//! The order of the checks is the order of the reasons in [`Reason`]'s two tables; it is what a user sees as "the first
+//! reason why not".
+
+mod bgp;
+mod layer2;
+mod merge;
+mod reason;
+mod routes;
+mod scope;
+
+pub use bgp::BgpDecision;
+pub use layer2::Layer2Decision;
+pub use merge::{Disagreement, merge};
+pub use reason::{Protocol, Reason};
+pub use routes::{GroupId, NodeRoutes, Route, RouteChange};
+pub use scope::{Coverage, Decisions, Options};

@@ -9,6 +9,7 @@
 mod objects;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 pub use objects::*;
@@ -34,11 +35,23 @@ pub enum ObjectId {
     Allocations(Arc<str>),
 }
 
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectId::Service(key) => write!(f, "Service {key}"),
+            ObjectId::EndpointSlice(namespace, name) => write!(f, "EndpointSlice {namespace}/{name}"),
+            ObjectId::Node(name) => write!(f, "Node {name}"),
+            ObjectId::Namespace(name) => write!(f, "Namespace {name}"),
+            ObjectId::Secret(namespace, name) => write!(f, "Secret {namespace}/{name}"),
+            ObjectId::Config(key) => key.fmt(f),
+            ObjectId::Allocations(name) => write!(f, "Allocations {name}"),
+        }
+    }
+}
+
 /// What a changed object touches.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that decisions depend on.
-    None,
     /// One service: itself, its endpoints, or what it holds.
     Service(ServiceKey),
     /// The configuration has to be compiled again: configuration objects, namespaces, nodes, secrets.
@@ -260,6 +273,11 @@ impl World {
         self.services.get(key)
     }
 
+    /// All EndpointSlices, by namespace and name.
+    pub fn slices(&self) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        self.slices.values()
+    }
+
     /// The usable endpoints of a service.
     pub fn endpoints(&self, key: &ServiceKey) -> &Endpoints {
         self.endpoints.get(key).unwrap_or(&NO_ENDPOINTS)
@@ -299,6 +317,11 @@ impl World {
     /// One Secret.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
         self.secrets.get(&(namespace.into(), name.into()))
+    }
+
+    /// One `metallb.io` object.
+    pub fn config_object(&self, key: &ObjectKey) -> Option<&Arc<ConfigObject>> {
+        self.config.get(key)
     }
 
     /// All `metallb.io` objects, by kind, namespace and name.

@@ -1,1 +1,36 @@
 //! The command line: definitions, offline commands, tables.
+
+mod allocate;
+mod args;
+mod explain;
+mod load;
+mod plan;
+mod print;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
+/// input can't be read or the arguments are wrong.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Plan(args) => plan::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Allocate(args) => allocate::run(&args),
+        Command::Standalone(args) => crate::roles::standalone::run(&args),
+        Command::Crds => {
+            print!("{}", ferrolb_api::crd::yaml());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// One line on standard error, and exit status 2.
+fn refuse(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("ferrolb: {message}");
+    ExitCode::from(2)
+}

@@ -1,1 +1,4 @@
 //! The roles: which tasks run, in which order they start and drain.
+
+pub mod sessions;
+pub mod standalone;

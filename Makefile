@@ -1,0 +1,42 @@
+# FerroLB. `make demo` shows it, `make test` proves it; `make help` lists the rest.
+
+CARGO ?= cargo
+PYTHON := /usr/bin/python3
+LAB := lab
+
+.PHONY: help check test demo lab-up lab-down golden crds dist setup
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+check: ## format, lints, unit tests, docs: offline, without root
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+test: setup ## everything, live labs included (root; within 15 minutes)
+	$(PYTHON) testbed/suite.py
+
+demo: setup ## a tour: three nodes, a real router, and what happens when a node goes away (root)
+	$(PYTHON) testbed/demo.py
+
+lab-up: setup ## the demo's lab, left standing to play in (root)
+	$(PYTHON) testbed/demo.py --up $(LAB)
+
+lab-down: setup ## takes it down again
+	$(PYTHON) testbed/lab.py down $(LAB)
+
+golden: ## writes the expected outputs of the golden scenarios anew; review the diff
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --package ferrolb-core
+
+crds: ## writes the CRDs in config/crd anew
+	$(CARGO) run --locked --quiet --package ferrolb -- crds --output config/crd
+
+# glibc without musl; the explicit target keeps the flag away from build scripts and macros.
+DIST_TARGET := $(shell uname -m)-unknown-linux-gnu
+dist: ## a static, small binary for shipping
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile dist --target $(DIST_TARGET) --package ferrolb
+
+setup:
+	@sh testbed/setup.sh

@@ -1,0 +1,231 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::{Decisions, Disagreement, Reason, merge};
+use crate::config::{BgpAdvertisement, Peer};
+use crate::types::{Family, FamilySet, RouteAttributes, ServiceKey};
+use crate::world::Node;
+
+/// Names a set of routes that one or several peers get; stays the same while the peers that share it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// A route of a group that has to be announced with other attributes, or withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteChange {
+    /// The group.
+    pub group: GroupId,
+    /// The prefix, host bits zero.
+    pub prefix: IpNet,
+    /// The attributes; `None`: withdraw.
+    pub attributes: Option<Arc<RouteAttributes>>,
+}
+
+/// A route of a group, and what makes it exist.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What is announced with it.
+    pub attributes: Arc<RouteAttributes>,
+    /// Index of an advertisement -> the services that it announces the route for; neither is ever empty.
+    contributions: BTreeMap<usize, BTreeSet<ServiceKey>>,
+}
+
+impl Route {
+    /// The services whose announcement makes it exist, sorted.
+    pub fn services(&self) -> BTreeSet<&ServiceKey> {
+        self.contributions.values().flatten().collect()
+    }
+
+    fn advertisements<'a>(&self, decisions: &Decisions<'a>) -> impl Iterator<Item = &'a BgpAdvertisement> {
+        self.contributions.keys().filter_map(|i| decisions.config.bgp_advertisements.get(*i))
+    }
+}
+
+/// What peers with equal needs get: those that the same advertisements select, all of them iBGP or none.
+#[derive(Clone, Debug)]
+struct Group {
+    id: GroupId,
+    ibgp: bool,
+    /// Indices into the configuration's BGP advertisements.
+    advertisements: BTreeSet<usize>,
+    routes: BTreeMap<IpNet, Route>,
+}
+
+/// What one node announces over BGP, kept up to date service by service.
+///
+/// [`rebuild`](NodeRoutes::rebuild) follows a change of configuration, node or peers; [`update`](NodeRoutes::update) a
+/// change of one service and costs that service's work.
+#[derive(Clone, Debug, Default)]
+pub struct NodeRoutes {
+    groups: Vec<Group>,
+    peers: BTreeMap<Arc<str>, GroupId>,
+    /// What each service contributes, whichever group takes it.
+    by_service: HashMap<ServiceKey, Vec<(IpNet, usize)>>,
+    /// For each service with addresses why the node announces it to no peer; `None`: it does.
+    reasons: HashMap<ServiceKey, Option<Reason>>,
+    /// Which peers share a group -> its name; kept over rebuilds, so that sessions keep their group.
+    names: HashMap<Vec<Arc<str>>, GroupId>,
+    visited: u64,
+}
+
+impl NodeRoutes {
+    /// Everything again. What has to be sent is the whole of [`groups`](NodeRoutes::groups).
+    pub fn rebuild(&mut self, decisions: &Decisions<'_>, node: &Node) {
+        let mut partition: BTreeMap<(bool, BTreeSet<usize>), Vec<&Peer>> = BTreeMap::new();
+        for peer in decisions.peers_of(node) {
+            let all = decisions.config.bgp_advertisements.iter().enumerate();
+            let advertisements = all.filter(|(_, a)| a.selects_peer(&peer.name)).map(|(i, _)| i).collect();
+            partition.entry((peer.is_ibgp(), advertisements)).or_default().push(peer);
+        }
+        self.groups.clear();
+        self.peers.clear();
+        self.by_service.clear();
+        self.reasons.clear();
+        let mut names = HashMap::new();
+        let mut next = self.names.values().map(|id| id.0.saturating_add(1)).max().unwrap_or(0);
+        for ((ibgp, advertisements), peers) in partition {
+            let key: Vec<Arc<str>> = peers.iter().map(|p| p.name.clone()).collect();
+            let id = self.names.get(&key).copied().unwrap_or_else(|| {
+                let fresh = GroupId(next);
+                next = next.saturating_add(1);
+                fresh
+            });
+            self.peers.extend(key.iter().map(|name| (name.clone(), id)));
+            names.insert(key, id);
+            self.groups.push(Group { id, ibgp, advertisements, routes: BTreeMap::new() });
+        }
+        self.names = names;
+        for (service, _) in decisions.allocator.iter() {
+            self.update(decisions, node, service);
+        }
+    }
+
+    /// One service again; what has to be sent for it. A service that isn't there any more announces nothing.
+    pub fn update(&mut self, decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> Vec<RouteChange> {
+        self.visited = self.visited.saturating_add(1);
+        let mut new = Vec::new();
+        self.reasons.remove(key);
+        if let Some(service) = decisions.world.service(key) {
+            let decision = decisions.bgp(service, node);
+            if !decision.addresses.is_empty() {
+                self.reasons.insert(key.clone(), decision.reason_everywhere(decisions.peers_of(node)));
+            }
+            for (address, reason) in &decision.addresses {
+                if reason.is_none() {
+                    new.extend(decision.advertisements.iter().map(|(i, a)| (a.prefix(*address), *i)));
+                }
+            }
+            new.sort_unstable();
+            new.dedup();
+        }
+        let old = if new.is_empty() {
+            self.by_service.remove(key).unwrap_or_default()
+        } else {
+            self.by_service.insert(key.clone(), new.clone()).unwrap_or_default()
+        };
+        let mut changes = Vec::new();
+        for group in &mut self.groups {
+            group.contribute(decisions, key, &old, &new, &mut changes);
+        }
+        changes
+    }
+
+    /// The group of each peer of the node, by the peer's name.
+    pub fn peers(&self) -> &BTreeMap<Arc<str>, GroupId> {
+        &self.peers
+    }
+
+    /// The groups with all their routes.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &BTreeMap<IpNet, Route>)> {
+        self.groups.iter().map(|g| (g.id, &g.routes))
+    }
+
+    /// The routes of one group.
+    pub fn routes(&self, id: GroupId) -> Option<&BTreeMap<IpNet, Route>> {
+        self.groups.iter().find(|g| g.id == id).map(|g| &g.routes)
+    }
+
+    /// Why the node announces a service to no peer, `Some(None)`: it announces it; `None`: the service has no address.
+    pub fn reason(&self, key: &ServiceKey) -> Option<Option<Reason>> {
+        self.reasons.get(key).copied()
+    }
+
+    /// [`reason`](NodeRoutes::reason) of every service that has an address.
+    pub fn reasons(&self) -> &HashMap<ServiceKey, Option<Reason>> {
+        &self.reasons
+    }
+
+    /// The advertisements whose values lost against an older one's on some route that a peer of the node gets.
+    pub fn disagreements(&self, decisions: &Decisions<'_>) -> BTreeSet<Disagreement> {
+        let mut found = BTreeSet::new();
+        for group in &self.groups {
+            let peers = self.peers.iter().filter(|(_, id)| **id == group.id);
+            let families: Vec<FamilySet> =
+                peers.filter_map(|(name, _)| decisions.config.peer(name)).map(Peer::families).collect();
+            for (prefix, route) in &group.routes {
+                if families.iter().any(|f| f.contains(Family::of(prefix.addr()))) {
+                    merge(route.advertisements(decisions), group.ibgp, |d| {
+                        found.insert(d);
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// How many services were visited since the start.
+    pub fn visited(&self) -> u64 {
+        self.visited
+    }
+}
+
+impl Group {
+    fn contribute(
+        &mut self,
+        decisions: &Decisions<'_>,
+        service: &ServiceKey,
+        old: &[(IpNet, usize)],
+        new: &[(IpNet, usize)],
+        changes: &mut Vec<RouteChange>,
+    ) {
+        let mut touched = BTreeSet::new();
+        let mut created = BTreeSet::new();
+        for (prefix, i) in old.iter().filter(|o| self.advertisements.contains(&o.1) && !new.contains(o)) {
+            let Some(route) = self.routes.get_mut(prefix) else { continue };
+            touched.insert(*prefix);
+            if let Some(services) = route.contributions.get_mut(i) {
+                services.remove(service);
+                if services.is_empty() {
+                    route.contributions.remove(i);
+                }
+            }
+        }
+        for (prefix, i) in new.iter().filter(|n| self.advertisements.contains(&n.1) && !old.contains(n)) {
+            touched.insert(*prefix);
+            let route = self.routes.entry(*prefix).or_insert_with(|| {
+                created.insert(*prefix);
+                Route { attributes: Arc::default(), contributions: BTreeMap::new() }
+            });
+            route.contributions.entry(*i).or_default().insert(service.clone());
+        }
+        for prefix in touched {
+            let Some(route) = self.routes.get_mut(&prefix) else { continue };
+            if route.contributions.is_empty() {
+                self.routes.remove(&prefix);
+                changes.push(RouteChange { group: self.id, prefix, attributes: None });
+                continue;
+            }
+            let merged = merge(route.advertisements(decisions), self.ibgp, |_| {});
+            if created.contains(&prefix) || *route.attributes != merged {
+                route.attributes = Arc::new(merged);
+                changes.push(RouteChange {
+                    group: self.id,
+                    prefix,
+                    attributes: Some(route.attributes.clone()),
+                });
+            }
+        }
+    }
+}

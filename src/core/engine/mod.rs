@@ -1,0 +1,314 @@
+//! The chain from objects to routes, held together and kept up to date: world, configuration, allocation, decisions.
+//!
+//! [`Engine::apply`] takes a batch of changed objects and says what follows from it. A changed service costs that
+//! service's work; a change of configuration, nodes, namespaces or secrets compiles the configuration again and, where
+//! the result differs, decides everything again. `plan` and every role use this; none has a chain of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::alloc::{Allocator, Mode};
+use crate::config::{Config, LastValid, Settings, compile};
+use crate::decide::{Coverage, Decisions, NodeRoutes, Options, Reason, RouteChange};
+use crate::types::{Labels, NodeName, ServiceKey};
+use crate::world::{Change, Node, Object, ObjectId, World};
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The namespace that configuration objects live in.
+    pub system_namespace: Arc<str>,
+    /// The load balancer class that is managed; `None`: services without one.
+    pub class: Option<String>,
+    /// The flags of deciding.
+    pub decide: Options,
+    /// The node whose routes are kept; the only node where there is no Node object.
+    pub node: NodeName,
+    /// Whether the node's routes are kept at all; `plan` decides for all nodes when it prints.
+    pub keep_routes: bool,
+    /// Whether services get addresses of the engine's choice even where there are several nodes. A running standalone
+    /// doesn't, since each node would choose for itself.
+    pub allocate_for_many: bool,
+}
+
+/// A change of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceChange {
+    /// It is there, in this form.
+    Apply(Object),
+    /// It is gone.
+    Delete(ObjectId),
+}
+
+/// What followed from a batch of changes.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Whether the configuration was compiled again with another result: sessions and all groups have to be looked at.
+    pub reconfigured: bool,
+    /// Without that: the routes that differ.
+    pub routes: Vec<RouteChange>,
+    /// The services whose addresses, or reasons for having none, differ.
+    pub allocations: BTreeSet<ServiceKey>,
+    /// The services that the node now announces (`None`), or now doesn't, and why; `Some(None)` of a service without address.
+    pub announcements: Vec<(ServiceKey, Announcement)>,
+}
+
+/// Whether a node announces a service over BGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// To one peer at least.
+    Announced,
+    /// The service has no address, or is gone.
+    NoAddress,
+    /// To nobody, for this reason.
+    NotAnnounced(Reason),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    world: World,
+    config: Arc<Config>,
+    coverage: Coverage,
+    last_valid: LastValid,
+    nodes: Vec<Arc<Node>>,
+    allocator: Allocator,
+    routes: NodeRoutes,
+    /// When each object without a timestamp was first seen.
+    first_seen: BTreeMap<ObjectId, Timestamp>,
+    /// Whether first-seen times count: with at most one Node, so that nodes can't disagree.
+    alone: bool,
+}
+
+impl Engine {
+    /// Without objects. `last_valid` and `first_seen` are what an earlier process persisted, and so is the allocator's
+    /// state.
+    pub fn new(
+        options: EngineOptions,
+        allocator: Allocator,
+        last_valid: LastValid,
+        first_seen: BTreeMap<ObjectId, Timestamp>,
+    ) -> Engine {
+        let nodes = vec![Arc::new(lone_node(&options.node))];
+        Engine {
+            options,
+            world: World::default(),
+            config: Arc::default(),
+            coverage: Coverage::default(),
+            last_valid,
+            nodes,
+            allocator,
+            routes: NodeRoutes::default(),
+            first_seen,
+            alone: true,
+        }
+    }
+
+    /// Applies a batch as one change. `now` dates objects without a timestamp that are new; `None` leaves them undated.
+    pub fn apply(&mut self, batch: Vec<SourceChange>, now: Option<Timestamp>) -> Outcome {
+        let mut compile_again = false;
+        let mut services: BTreeSet<ServiceKey> = BTreeSet::new();
+        let mut note = |changes: Vec<Change>| {
+            for change in changes {
+                match change {
+                    Change::Config => compile_again = true,
+                    Change::Service(key) => drop(services.insert(key)),
+                    Change::Services(keys) => services.extend(keys),
+                }
+            }
+        };
+        for change in batch {
+            match change {
+                SourceChange::Apply(mut object) => {
+                    if let (Some(now), None) = (now, created(&object)) {
+                        let seen = *self.first_seen.entry(object.id()).or_insert(now);
+                        if self.alone {
+                            set_created(&mut object, Some(seen));
+                        }
+                    }
+                    note(self.world.apply(object));
+                }
+                SourceChange::Delete(id) => {
+                    self.first_seen.remove(&id);
+                    note(self.world.delete(&id));
+                }
+            }
+        }
+        let alone = self.world.nodes().count() <= 1;
+        if alone != self.alone {
+            self.alone = alone;
+            note(self.redate());
+        }
+        let mut outcome = Outcome::default();
+        if compile_again {
+            outcome.reconfigured = self.reconfigure(&mut outcome.allocations);
+        }
+        let changed: Vec<ServiceKey> = services.iter().cloned().collect();
+        outcome.allocations.extend(self.allocator.update(&self.world, &changed));
+        services.extend(outcome.allocations.iter().cloned());
+        if self.options.keep_routes {
+            self.decide(services, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Dates, or undates, the objects without a timestamp of their own.
+    fn redate(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (id, seen) in &self.first_seen {
+            let object = match id {
+                ObjectId::Service(key) => self.world.service(key).map(|s| Object::Service((**s).clone())),
+                ObjectId::Config(key) => self.world.config_object(key).map(|c| Object::Config((**c).clone())),
+                _ => None,
+            };
+            if let Some(mut object) = object {
+                set_created(&mut object, self.alone.then_some(*seen));
+                changes.extend(self.world.apply(object));
+            }
+        }
+        changes
+    }
+
+    /// Compiles the configuration; whether it, or the nodes, differ from before.
+    fn reconfigure(&mut self, allocations: &mut BTreeSet<ServiceKey>) -> bool {
+        let mut nodes: Vec<Arc<Node>> = self.world.nodes().cloned().collect();
+        if nodes.is_empty() {
+            nodes.push(Arc::new(lone_node(&self.options.node)));
+        }
+        let settings = Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
+        let compiled = compile(&self.world, &settings, &self.last_valid);
+        self.last_valid = compiled.valid;
+        let mode = if self.alone || self.options.allocate_for_many { Mode::Allocate } else { Mode::HeldOnly };
+        if *self.config == compiled.config && self.nodes == nodes && self.allocator.mode() == mode {
+            return false;
+        }
+        self.coverage = Coverage::of(&compiled.config);
+        self.config = Arc::new(compiled.config);
+        self.nodes = nodes;
+        self.allocator.set_mode(mode);
+        allocations.extend(self.allocator.reconfigure(self.config.clone(), &self.world));
+        true
+    }
+
+    fn decide(&mut self, services: BTreeSet<ServiceKey>, outcome: &mut Outcome) {
+        let Engine { options, world, config, coverage, nodes, allocator, routes, .. } = self;
+        let decisions =
+            Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
+        let Some(node) = nodes.iter().find(|n| n.name == options.node) else {
+            // No such Node (yet): it announces nothing.
+            if outcome.reconfigured {
+                *routes = NodeRoutes::default();
+            }
+            return;
+        };
+        let state = |routes: &NodeRoutes, key: &ServiceKey| match routes.reason(key) {
+            None => Announcement::NoAddress,
+            Some(None) => Announcement::Announced,
+            Some(Some(reason)) => Announcement::NotAnnounced(reason),
+        };
+        if outcome.reconfigured {
+            let before: HashMap<ServiceKey, Option<Reason>> = routes.reasons().clone();
+            routes.rebuild(&decisions, node);
+            let known: HashSet<&ServiceKey> = before.keys().chain(routes.reasons().keys()).collect();
+            let changed = known.into_iter().filter(|k| before.get(*k) != routes.reasons().get(*k));
+            outcome.announcements.extend(changed.map(|k| (k.clone(), state(routes, k))));
+            outcome.announcements.sort_by(|a, b| a.0.cmp(&b.0));
+            return;
+        }
+        for key in services {
+            let before = routes.reason(&key);
+            outcome.routes.extend(routes.update(&decisions, node, &key));
+            if before != routes.reason(&key) {
+                let now = state(routes, &key);
+                outcome.announcements.push((key, now));
+            }
+        }
+    }
+
+    /// What every node does, as things stand.
+    pub fn decisions(&self) -> Decisions<'_> {
+        Decisions {
+            world: &self.world,
+            config: &self.config,
+            coverage: &self.coverage,
+            allocator: &self.allocator,
+            options: &self.options.decide,
+            nodes: &self.nodes,
+        }
+    }
+
+    /// The objects.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The last valid form of each configuration object, to persist.
+    pub fn last_valid(&self) -> &LastValid {
+        &self.last_valid
+    }
+
+    /// When each object without a timestamp was first seen, to persist.
+    pub fn first_seen(&self) -> &BTreeMap<ObjectId, Timestamp> {
+        &self.first_seen
+    }
+
+    /// All nodes; the lone one where there is no Node object.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+
+    /// The allocator.
+    pub fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
+    /// The node's routes.
+    pub fn routes(&self) -> &NodeRoutes {
+        &self.routes
+    }
+
+    /// Whether addresses are of the engine's own choice.
+    pub fn allocates(&self) -> bool {
+        self.allocator.mode() == Mode::Allocate
+    }
+}
+
+/// The one node that there is where no Node object is: its only label is its host name.
+fn lone_node(name: &NodeName) -> Node {
+    Node {
+        name: name.clone(),
+        labels: Labels::from([("kubernetes.io/hostname".to_owned(), name.to_string())]),
+        network_unavailable: false,
+        internal_ips: vec![],
+    }
+}
+
+/// The creation time of an object of a kind whose age matters; a stand-in for all others.
+fn created(object: &Object) -> Option<Timestamp> {
+    match object {
+        Object::Service(s) => s.created,
+        Object::Config(c) => c.created,
+        Object::Allocations(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Node(_) | Object::Secret(_) => {
+            Some(Timestamp::UNIX_EPOCH)
+        }
+    }
+}
+
+fn set_created(object: &mut Object, time: Option<Timestamp>) {
+    match object {
+        Object::Service(s) => s.created = time,
+        Object::Config(c) => c.created = time,
+        Object::Allocations(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Node(_) | Object::Secret(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The engine against itself: incremental against from scratch, and a restart against the running one.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::manifest;
+use crate::types::RouteAttributes;
+
+const NODE: &str = "n1";
+
+/// A small seeded generator: the test has to be the same at each run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % sides
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.roll(100) < percent
+    }
+
+    fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.roll(all.len() as u64) as usize]
+    }
+}
+
+fn object(value: &Value) -> Object {
+    let parsed = manifest::parse("test.json", value.to_string().as_bytes());
+    assert_eq!(parsed.errors, vec![]);
+    parsed.objects.into_iter().next().expect("one object").object
+}
+
+fn config_object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": format!("metallb.io/{version}"), "kind": kind,
+           "metadata": {"name": name, "namespace": "metallb-system", "labels": {"tier": name}}, "spec": spec})
+}
+
+fn service(dice: &mut Dice) -> Value {
+    let i = dice.roll(30);
+    let mut annotations = serde_json::Map::new();
+    if dice.chance(25) {
+        annotations.insert("metallb.io/allow-shared-ip".into(), dice.pick(&["a", "b"]).to_string().into());
+    }
+    if dice.chance(15) {
+        annotations.insert("metallb.io/address-pool".into(), format!("p{}", dice.roll(5)).into());
+    }
+    if dice.chance(15) {
+        annotations.insert("metallb.io/loadBalancerIPs".into(), format!("192.0.2.{}", dice.roll(20)).into());
+    }
+    let dual = dice.chance(30);
+    let ips = if dual { json!(["10.96.0.1", "fd00::1"]) } else { json!(["10.96.0.1"]) };
+    let policy = *dice.pick(&["SingleStack", "PreferDualStack", "RequireDualStack"]);
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": format!("s{i}"), "namespace": format!("ns{}", i % 3), "annotations": annotations,
+                     "labels": {"app": dice.pick(&["web", "dns"])}},
+        "spec": {"type": if dice.chance(92) { "LoadBalancer" } else { "ClusterIP" }, "clusterIPs": ips,
+                 "ipFamilyPolicy": if dual { policy } else { "SingleStack" },
+                 "externalTrafficPolicy": dice.pick(&["Cluster", "Cluster", "Local"]),
+                 "selector": {"app": "x"},
+                 "ports": [{"port": 80 + dice.roll(3), "protocol": "TCP"}]}})
+}
+
+fn slice(dice: &mut Dice) -> Value {
+    let i = dice.roll(30);
+    let v6 = dice.chance(30);
+    let endpoints: Vec<Value> = (0..dice.roll(3))
+        .map(|_| {
+            json!({"addresses": [if v6 { "fd01::1" } else { "10.0.0.1" }], "nodeName": dice.pick(&["n1", "n2"]),
+                   "conditions": {"ready": dice.chance(70)}})
+        })
+        .collect();
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": if v6 { "IPv6" } else { "IPv4" },
+        "metadata": {"name": format!("s{i}-{v6}"), "namespace": format!("ns{}", i % 3),
+                     "labels": {"kubernetes.io/service-name": format!("s{i}")}},
+        "endpoints": endpoints})
+}
+
+fn pool(dice: &mut Dice) -> Value {
+    let i = dice.roll(5);
+    let mut addresses = vec![json!(format!("192.0.2.{}-192.0.2.{}", i * 4, i * 4 + 2 + dice.roll(3)))];
+    if dice.chance(60) {
+        addresses.push(json!(format!("2001:db8:{i}::/126")));
+    }
+    if dice.chance(8) {
+        addresses.push(json!("192.0.2.999/32"));
+    }
+    let mut spec = json!({"addresses": addresses, "autoAssign": dice.chance(85), "avoidBuggyIPs": dice.chance(20)});
+    if dice.chance(25) {
+        spec["serviceAllocation"] = json!({"priority": dice.roll(4), "namespaces": [format!("ns{}", dice.roll(3))]});
+    }
+    config_object("v1beta1", "IPAddressPool", &format!("p{i}"), spec)
+}
+
+fn bgp_advertisement(dice: &mut Dice) -> Value {
+    let i = dice.roll(4);
+    let mut spec = json!({"localPref": dice.roll(2) * 100, "aggregationLength": dice.pick(&[32, 32, 31, 33]),
+        "communities": [format!("64512:{i}")]});
+    if dice.chance(50) {
+        spec["ipAddressPools"] = json!([format!("p{}", dice.roll(5))]);
+    }
+    if dice.chance(30) {
+        spec["peers"] = json!([dice.pick(&["r0", "r1", "r2"])]);
+    }
+    if dice.chance(20) {
+        spec["nodeSelectors"] = json!([{"matchLabels": {"rack": dice.pick(&["a", "b"])}}]);
+    }
+    config_object("v1beta1", "BGPAdvertisement", &format!("a{i}"), spec)
+}
+
+fn peer(dice: &mut Dice) -> Value {
+    let i = dice.roll(3);
+    let spec = json!({"myASN": 64512, "peerASN": dice.pick(&[64512, 64513, 0]), "peerAddress": format!("203.0.113.{i}"),
+        "dualStackAddressFamily": dice.chance(50)});
+    config_object("v1beta2", "BGPPeer", &format!("r{i}"), spec)
+}
+
+fn edit(dice: &mut Dice, world: &World) -> SourceChange {
+    if dice.chance(12) {
+        let mut all: Vec<ObjectId> = world.services().map(|s| ObjectId::Service(s.key.clone())).collect();
+        all.extend(world.config_objects().map(|c| ObjectId::Config(c.key.clone())));
+        if !all.is_empty() {
+            return SourceChange::Delete(dice.pick(&all).clone());
+        }
+    }
+    let value = match dice.roll(100) {
+        0..50 => service(dice),
+        50..75 => slice(dice),
+        75..84 => pool(dice),
+        84..91 => bgp_advertisement(dice),
+        91..96 => peer(dice),
+        96..98 => config_object("v1beta1", "L2Advertisement", "l2", json!({})),
+        _ => json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"rack": dice.pick(&["a", "b"])}},
+                    "status": {"conditions": [{"type": "NetworkUnavailable", "status": if dice.chance(10) { "True" } else { "False" }}]}}),
+    };
+    SourceChange::Apply(object(&value))
+}
+
+fn options() -> EngineOptions {
+    EngineOptions {
+        system_namespace: "metallb-system".into(),
+        class: None,
+        decide: Options::default(),
+        node: NodeName::new(NODE),
+        keep_routes: true,
+        allocate_for_many: false,
+    }
+}
+
+type Routes = BTreeMap<Arc<str>, BTreeMap<IpNet, RouteAttributes>>;
+
+/// What each peer gets.
+fn routes(of: &NodeRoutes) -> Routes {
+    of.peers()
+        .iter()
+        .map(|(peer, id)| {
+            let routes = of.routes(*id).into_iter().flatten();
+            (peer.clone(), routes.map(|(prefix, r)| (*prefix, (*r.attributes).clone())).collect())
+        })
+        .collect()
+}
+
+fn allocations(engine: &Engine) -> BTreeMap<ServiceKey, (Vec<std::net::IpAddr>, Option<Arc<str>>, bool)> {
+    let all = engine.allocator().iter();
+    all.map(|(k, a)| (k.clone(), (a.ips.clone(), a.pool.clone(), a.announce))).collect()
+}
+
+/// Everything that a directory of manifests would give a new process.
+fn all_objects(world: &World, dated: bool) -> Vec<SourceChange> {
+    let mut all: Vec<Object> = world.nodes().map(|n| Object::Node((**n).clone())).collect();
+    all.extend(world.services().map(|s| Object::Service((**s).clone())));
+    all.extend(world.slices().map(|s| Object::EndpointSlice((**s).clone())));
+    all.extend(world.config_objects().map(|c| Object::Config((**c).clone())));
+    if !dated {
+        all.iter_mut().for_each(|o| set_created(o, None));
+    }
+    all.into_iter().map(SourceChange::Apply).collect()
+}
+
+#[test]
+fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_new_decision() {
+    let mut dice = Dice(7);
+    let mut engine = Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    // What a peer would have by the changes alone.
+    let mut told: Routes = BTreeMap::new();
+    for i in 0..10_000_i64 {
+        let now = Timestamp::from_second(1_700_000_000 + i).expect("a time");
+        let change = edit(&mut dice, engine.world());
+        let outcome = engine.apply(vec![change], Some(now));
+        if outcome.reconfigured {
+            told = routes(engine.routes());
+        }
+        for change in &outcome.routes {
+            for (peer, _) in engine.routes().peers().iter().filter(|(_, id)| **id == change.group) {
+                let table = told.entry(peer.clone()).or_default();
+                match &change.attributes {
+                    Some(attributes) => drop(table.insert(change.prefix, (**attributes).clone())),
+                    None => drop(table.remove(&change.prefix).expect("only what was announced is withdrawn")),
+                }
+            }
+        }
+        assert_eq!(told, routes(engine.routes()), "edit {i}: the changes don't add up to the routes");
+        if i % 50 != 0 {
+            continue;
+        }
+        let mut from_scratch = NodeRoutes::default();
+        if let Some(node) = engine.nodes().iter().find(|n| n.name.as_str() == NODE) {
+            from_scratch.rebuild(&engine.decisions(), node);
+        }
+        assert_eq!(routes(&from_scratch), routes(engine.routes()), "edit {i}: decided again, it differs");
+
+        let mut allocator = Allocator::new(Mode::Allocate, None);
+        allocator.restore(engine.allocator().holdings());
+        let mut restarted =
+            Engine::new(options(), allocator, engine.last_valid().clone(), engine.first_seen().clone());
+        restarted.apply(all_objects(engine.world(), false), Some(now));
+        assert_eq!(allocations(&engine), allocations(&restarted), "edit {i}: a restart changes addresses");
+        assert_eq!(engine.config(), restarted.config(), "edit {i}: a restart changes the configuration");
+        assert_eq!(routes(engine.routes()), routes(restarted.routes()), "edit {i}: a restart changes routes");
+    }
+    assert!(engine.allocator().iter().any(|(_, a)| !a.ips.is_empty()), "the edits gave addresses");
+    assert!(routes(engine.routes()).values().any(|r| !r.is_empty()), "and routes");
+}
+
+#[test]
+fn one_changed_service_costs_one_services_work() {
+    let mut engine = Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    let mut batch = vec![
+        object(&config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["198.18.0.0/15"]}))),
+        object(&config_object("v1beta1", "BGPAdvertisement", "a", json!({}))),
+        object(&config_object("v1beta2", "BGPPeer", "r", json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "203.0.113.1"}))),
+    ];
+    let web = |i: usize| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("s{i}"), "namespace": "default"},
+               "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]}})
+    };
+    let endpoints = |i: usize, ready: bool| {
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+               "metadata": {"name": format!("s{i}"), "namespace": "default", "labels": {"kubernetes.io/service-name": format!("s{i}")}},
+               "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": NODE, "conditions": {"ready": ready}}]})
+    };
+    for i in 0..1000 {
+        batch.push(object(&web(i)));
+        batch.push(object(&endpoints(i, true)));
+    }
+    engine.apply(batch.into_iter().map(SourceChange::Apply).collect(), None);
+    assert_eq!(routes(engine.routes()).values().map(BTreeMap::len).sum::<usize>(), 1000);
+
+    let before = (engine.routes().visited(), engine.allocator().visited());
+    let outcome = engine.apply(vec![SourceChange::Apply(object(&endpoints(500, false)))], None);
+    assert_eq!(outcome.routes.len(), 1, "one route is withdrawn");
+    assert_eq!(engine.routes().visited() - before.0, 1);
+    assert!(engine.allocator().visited() - before.1 <= 1);
+}

@@ -1,0 +1,204 @@
+//! `ferrolb standalone`: controller and speaker for one node, from a directory of manifests.
+//!
+//! Start: lock the state directory, read all manifests, decide everything, and only then dial, so that a restart sends the
+//! same set again instead of withdrawing. Running: each batch of changed objects goes through the engine, what differs to the
+//! *wire* thread, and then the state to its file. End: the sessions are closed with a Cease, then the state is written.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::decide::Options;
+use ferrolb_core::engine::{Announcement, Engine, EngineOptions, Outcome, SourceChange};
+use ferrolb_core::types::{Issue, NodeName, ServiceKey};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::cli::StandaloneArgs;
+use crate::roles::sessions;
+use crate::shell::bgp::{self, WireHandle};
+use crate::shell::source::directory::{Batch, Directory};
+use crate::shell::state::{State, StateDirectory};
+use crate::shell::telemetry::log;
+
+/// How long the state may lag behind: a burst of changes is one write.
+const STATE_DELAY: Duration = Duration::from_millis(200);
+
+/// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
+pub fn run(args: &StandaloneArgs) -> ExitCode {
+    log::init(args.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(args)),
+        Err(e) => Err(format!("the runtime can't start: {e}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ferrolb: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve(args: &StandaloneArgs) -> Result<(), String> {
+    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let (mut state_directory, state) = match &args.state {
+        Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
+        None => (None, State::default()),
+    };
+    let (mut directory, first) = Directory::open(&args.manifests).map_err(|e| e.to_string())?;
+    let mut standalone = Standalone::new(args, state);
+    info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
+    standalone.take(first);
+    let mut wire = bgp::spawn(sessions::wire_config(&standalone.node)).map_err(|e| format!("the wire thread can't start: {e}"))?;
+    standalone.send_everything(&wire).await;
+
+    let mut state_due = Some(tokio::time::Instant::now());
+    loop {
+        let write_state = async {
+            match state_due {
+                Some(due) if state_directory.is_some() => tokio::time::sleep_until(due).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            batch = directory.next() => {
+                let outcome = standalone.take(batch);
+                standalone.send(&wire, &outcome).await;
+                state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
+            }
+            Some(event) = wire.next_event() => sessions::log(&event),
+            () = write_state => {
+                standalone.write_state(state_directory.as_mut());
+                state_due = None;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!(event = "shutdown", "closing the sessions");
+    wire.shutdown().await;
+    standalone.write_state(state_directory.as_mut());
+    Ok(())
+}
+
+struct Standalone {
+    engine: Engine,
+    node: NodeName,
+    /// What is wrong with the configuration, as last told.
+    told: BTreeSet<(bool, Issue)>,
+    /// Services of which it was told that they have no address, and why.
+    told_services: std::collections::BTreeMap<ServiceKey, String>,
+    warned_of_node: bool,
+}
+
+impl Standalone {
+    fn new(args: &StandaloneArgs, state: State) -> Standalone {
+        let node = NodeName::new(&args.node);
+        let options = EngineOptions {
+            system_namespace: args.namespace.as_str().into(),
+            class: args.lb_class.clone(),
+            decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
+            node: node.clone(),
+            keep_routes: true,
+            allocate_for_many: false,
+        };
+        let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
+        allocator.restore(state.holdings);
+        let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
+        Standalone { engine, node, told: BTreeSet::new(), told_services: Default::default(), warned_of_node: false }
+    }
+
+    /// Applies a batch, and tells what changed.
+    fn take(&mut self, batch: Batch) -> Outcome {
+        for problem in &batch.problems {
+            problem.log();
+        }
+        let outcome = self.engine.apply(batch.changes, Some(Timestamp::now()));
+        if outcome.reconfigured {
+            self.tell_configuration();
+        }
+        self.tell_services(&outcome);
+        outcome
+    }
+
+    fn tell_configuration(&mut self) {
+        let config = self.engine.config();
+        let errors = config.errors.iter().map(|i| (true, i.clone()));
+        let now: BTreeSet<(bool, Issue)> = errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
+        for (is_error, issue) in now.difference(&self.told) {
+            let (object, field) = (issue.object(), issue.field.as_deref().unwrap_or_default());
+            if *is_error {
+                error!(event = "configError", %object, field, error = %issue.message, "configuration rejected");
+            } else {
+                warn!(event = "configWarning", %object, field, "{}", issue.message);
+            }
+        }
+        for (is_error, issue) in self.told.difference(&now) {
+            if *is_error {
+                info!(event = "configErrorCleared", object = %issue.object(), field = issue.field.as_deref().unwrap_or_default(), "an error of the configuration is gone");
+            }
+        }
+        self.told = now;
+        let known = self.engine.nodes().iter().any(|n| n.name == self.node);
+        if !known && !self.warned_of_node {
+            warn!(event = "nodeUnknown", node = %self.node, "no Node of this name in the manifests: nothing is announced until there is, or --node names another");
+        }
+        self.warned_of_node = !known;
+    }
+
+    fn tell_services(&mut self, outcome: &Outcome) {
+        for key in &outcome.allocations {
+            let allocation = self.engine.allocator().get(key);
+            match allocation.and_then(|a| a.error.as_ref()) {
+                Some(reason) if self.told_services.get(key) != Some(reason) => {
+                    warn!(event = "allocationFailed", service = %key, error = %reason, "no address, or not the one asked for");
+                    self.told_services.insert(key.clone(), reason.clone());
+                }
+                Some(_) => {}
+                None => drop(self.told_services.remove(key)),
+            }
+            if let Some(a) = allocation.filter(|a| !a.ips.is_empty()) {
+                let pool = a.pool.as_deref().unwrap_or_default();
+                info!(event = "ipAllocated", service = %key, ips = ?a.ips, pool, "addresses of the service");
+            }
+        }
+        for (key, announcement) in &outcome.announcements {
+            match announcement {
+                Announcement::Announced => info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing"),
+                Announcement::NoAddress => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing"),
+                Announcement::NotAnnounced(reason) => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing"),
+            }
+        }
+    }
+
+    /// Sessions and routes as they should be, whatever the wire has.
+    async fn send_everything(&self, wire: &WireHandle) {
+        wire.apply(sessions::everything(&self.engine, &self.node)).await;
+    }
+
+    async fn send(&self, wire: &WireHandle, outcome: &Outcome) {
+        if outcome.reconfigured {
+            self.send_everything(wire).await;
+        } else if !outcome.routes.is_empty() {
+            wire.apply(sessions::changes(&outcome.routes)).await;
+        }
+    }
+
+    /// The state as it stands, where there is a place for it.
+    fn write_state(&self, directory: Option<&mut StateDirectory>) {
+        let Some(directory) = directory else { return };
+        let state = State {
+            holdings: self.engine.allocator().holdings(),
+            last_valid: self.engine.last_valid().clone(),
+            first_seen: self.engine.first_seen().clone(),
+        };
+        if let Err(message) = directory.write(&state) {
+            error!(event = "stateNotWritten", error = %message, "a restart would forget the latest changes");
+        }
+    }
+}

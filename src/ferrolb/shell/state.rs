@@ -1,0 +1,169 @@
+//! What standalone keeps over a restart, in one file of its state directory, locked for as long as the process runs.
+//!
+//! Addresses, the last valid form of each configuration object, and when objects without a timestamp were first seen. A
+//! BGPPeer with a password in it isn't kept: no secret is ever written.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ferrolb_core::alloc::Holdings;
+use ferrolb_core::config::LastValid;
+use ferrolb_core::types::{ObjectKey, ServiceKey};
+use ferrolb_core::world::{ConfigObject, ObjectId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A state directory that this process has to itself.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+    /// What the file holds, so that an unchanged state isn't written again.
+    written: Vec<u8>,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Who holds which address.
+    pub holdings: Holdings,
+    /// The last valid forms.
+    pub last_valid: LastValid,
+    /// First-seen times.
+    pub first_seen: BTreeMap<ObjectId, Timestamp>,
+}
+
+/// The format of the file. A file of another version isn't read.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StateFile {
+    version: u32,
+    holdings: Holdings,
+    last_valid: Vec<KeptObject>,
+    first_seen: Vec<FirstSeen>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptObject {
+    version: String,
+    created: Option<Timestamp>,
+    raw: Arc<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstSeen {
+    kind: String,
+    namespace: String,
+    name: String,
+    time: Timestamp,
+}
+
+impl StateDirectory {
+    /// Locks the directory, made where it isn't there, and reads what it holds.
+    ///
+    /// # Errors
+    /// One sentence with the remedy.
+    pub fn open(path: &Path) -> Result<(StateDirectory, State), String> {
+        std::fs::create_dir_all(path).map_err(|e| {
+            format!("the state directory {} can't be made: {e}; give --state a directory that this user can write", path.display())
+        })?;
+        let lock_path = path.join("lock");
+        let lock = File::options().create(true).append(true).open(&lock_path).map_err(|e| {
+            format!("{} can't be opened: {e}; give --state a directory that this user can write", lock_path.display())
+        })?;
+        lock.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => format!(
+                "another ferrolb runs with the state directory {}: stop it, or give this one another --state",
+                path.display()
+            ),
+            TryLockError::Error(e) => format!("{} can't be locked: {e}", lock_path.display()),
+        })?;
+        let file = path.join("state.json");
+        let (written, state) = match std::fs::read(&file) {
+            Ok(bytes) => {
+                let state = decode(&bytes).map_err(|e| {
+                    format!("{} can't be read: {e}; move it away to start without what it remembers", file.display())
+                })?;
+                (bytes, state)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (vec![], State::default()),
+            Err(e) => return Err(format!("{} can't be read: {e}", file.display())),
+        };
+        Ok((StateDirectory { path: path.to_owned(), _lock: lock, written }, state))
+    }
+
+    /// Writes the state, through a temporary file, where it differs from what is there.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn write(&mut self, state: &State) -> Result<(), String> {
+        let bytes = encode(state).map_err(|e| format!("the state can't be written as JSON: {e}"))?;
+        if bytes == self.written {
+            return Ok(());
+        }
+        let target = self.path.join("state.json");
+        let fail = |e: std::io::Error| format!("{} can't be written: {e}", target.display());
+        let mut file = tempfile::Builder::new().prefix(".state-").tempfile_in(&self.path).map_err(fail)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        file.persist(&target).map_err(|e| fail(e.error))?;
+        self.written = bytes;
+        Ok(())
+    }
+}
+
+fn encode(state: &State) -> Result<Vec<u8>, serde_json::Error> {
+    let last_valid = state.last_valid.values().filter(|o| !holds_password(o));
+    let mut bytes = serde_json::to_vec(&StateFile {
+        version: VERSION,
+        holdings: state.holdings.clone(),
+        last_valid: last_valid
+            .map(|o| KeptObject { version: o.version.clone(), created: o.created, raw: o.raw.clone() })
+            .collect(),
+        first_seen: state.first_seen.iter().filter_map(|(id, time)| first_seen(id, *time)).collect(),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn holds_password(object: &ConfigObject) -> bool {
+    object.raw.pointer("/spec/password").is_some()
+}
+
+fn first_seen(id: &ObjectId, time: Timestamp) -> Option<FirstSeen> {
+    let (kind, namespace, name) = match id {
+        ObjectId::Service(key) => ("Service", &*key.namespace, &*key.name),
+        ObjectId::Config(key) => (key.kind.as_str(), key.namespace.as_str(), key.name.as_str()),
+        _ => return None,
+    };
+    Some(FirstSeen { kind: kind.into(), namespace: namespace.into(), name: name.into(), time })
+}
+
+fn decode(bytes: &[u8]) -> Result<State, String> {
+    let file: StateFile = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if file.version != VERSION {
+        return Err(format!("it is of version {}, and this program knows version {VERSION}", file.version));
+    }
+    let last_valid = file.last_valid.into_iter().filter_map(kept_object).map(|o| (o.key.clone(), Arc::new(o)));
+    let first_seen = file.first_seen.into_iter().map(|f| {
+        let id = match f.kind.as_str() {
+            "Service" => ObjectId::Service(ServiceKey::new(&f.namespace, &f.name)),
+            kind => ObjectId::Config(ObjectKey::new(kind, &f.namespace, &f.name)),
+        };
+        (id, f.time)
+    });
+    Ok(State { holdings: file.holdings, last_valid: last_valid.collect(), first_seen: first_seen.collect() })
+}
+
+fn kept_object(kept: KeptObject) -> Option<ConfigObject> {
+    let text = |pointer| kept.raw.pointer(pointer).and_then(serde_json::Value::as_str);
+    let key = ObjectKey::new(text("/kind")?, text("/metadata/namespace").unwrap_or("default"), text("/metadata/name")?);
+    let labels = kept.raw.pointer("/metadata/labels").and_then(serde_json::Value::as_object);
+    let labels = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+    Some(ConfigObject { key, version: kept.version, created: kept.created, labels: labels.collect(), raw: kept.raw })
+}

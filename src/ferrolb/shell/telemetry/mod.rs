@@ -1,0 +1,3 @@
+//! What the process tells while it runs.
+
+pub mod log;

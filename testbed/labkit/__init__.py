@@ -1,0 +1,1 @@
+"""What the labs are built of: topologies, nodes in namespaces, questions to routers."""

@@ -1,0 +1,222 @@
+"""Brings a topology up in namespaces of this machine, and takes it down without a trace.
+
+A node is one process (`init.py`) in network, mount, process, host-name and IPC namespaces of its own; a link is a
+veth pair made directly between two of them. So nothing of a lab has a name on the host: no named
+namespace, no interface, no mount. All that there is to remember are the process ids, and the state
+folder holds them. Killing a node's process 1 ends all that runs in the node, its links and mounts.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from . import topology
+from .wait import until
+
+STATE_ROOT = Path(os.environ.get("FERROLB_LAB_STATE", "/var/lib/ferrolb-lab"))
+PYTHON = "/usr/bin/python3"
+INIT = Path(__file__).with_name("init.py")
+LAB = Path(__file__).parent.with_name("lab.py")
+UNSHARE = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"]
+EXEC_SECONDS = 60.0
+
+
+class LabError(Exception):
+    """The lab can't do what was asked; the text says why."""
+
+
+class Lab:
+    """A lab that is up, or is being brought up or down.
+
+    Use it as a context manager for a lab that mustn't outlive this process: whatever way the
+    process ends, by SIGKILL too, the lab goes with it.
+    """
+
+    def __init__(self, name, nodes=None, env=None):
+        self.name = name
+        self.folder = STATE_ROOT / name
+        # Node name -> process id and start time of its process 1.
+        self.nodes = nodes or {}
+        self.env = env or {}
+        self._children = []
+        self._keeper = None
+
+    @classmethod
+    def up(cls, path, name=None, variables=None, keep=True):
+        """Brings up the file at `path`. With `keep` false the lab ends with this process."""
+        plan = topology.load(path, variables)
+        lab = cls(name or plan.name)
+        lab._claim()
+        try:
+            if not keep:
+                lab._keeper = lab._start_keeper()
+            lab._build(plan)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    @classmethod
+    def load(cls, name):
+        """The lab that another process brought up."""
+        try:
+            state = json.loads((STATE_ROOT / name / "state.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls(name)
+        return cls(name, {node: tuple(mark) for node, mark in state["nodes"].items()}, state["env"])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.down()
+
+    def down(self):
+        """Removes all of the lab; without one it does nothing."""
+        for node in list(self.nodes):
+            self.kill(node)
+        for child in self._children:
+            child.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            STATE_ROOT.rmdir()
+        except OSError:
+            pass  # other labs are up, or this was the last lab's second `down`
+        if self._keeper:
+            self._keeper.stdin.close()
+            self._keeper.wait()
+
+    def kill(self, node):
+        """Ends a node as a power cut does: all its processes and links at once."""
+        pid, started = self.nodes.pop(node)
+        if _start_time(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+            until(f"end of node {node}", lambda: _start_time(pid) != started, 10.0, 0.005)
+
+    def command(self, node, argv):
+        """The host's command line that runs `argv` inside the node."""
+        if node not in self.nodes:
+            raise LabError(f"lab {self.name} has no node {node!r} (there are: {', '.join(self.nodes) or 'none'})")
+        pid, started = self.nodes[node]
+        if _start_time(pid) != started:
+            raise LabError(f"node {node} of lab {self.name} isn't running any more")
+        environment = [f"{key}={value}" for key, value in self.env.get(node, {}).items()]
+        return ["nsenter", "-t", str(pid), "-n", "-m", "-p", "-u", "-i", "--wd=/", "--", "env", *environment, *argv]
+
+    def run(self, node, argv, seconds=EXEC_SECONDS, check=True):
+        """Runs `argv` inside the node and returns what it wrote to standard output."""
+        command = self.command(node, argv)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        if check and done.returncode != 0:
+            raise LabError(f"{node}: {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def start(self, node, argv, **options):
+        """Starts `argv` inside the node and doesn't wait; the caller owns the process."""
+        return subprocess.Popen(self.command(node, argv), stdin=subprocess.DEVNULL, text=True, **options)
+
+    def _claim(self):
+        """Takes the lab's name; a folder whose nodes are all dead is what a crash left."""
+        if os.geteuid() != 0:
+            raise LabError("network namespaces need root; run this with sudo")
+        if any(_start_time(pid) == started for pid, started in Lab.load(self.name).nodes.values()):
+            raise LabError(f"lab {self.name} is up already; take it down first: {LAB} down {self.name}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, mode=0o700)
+        self._save()
+
+    def _save(self):
+        """Written whole and renamed, so that a reader never sees half of it."""
+        text = json.dumps({"nodes": self.nodes, "env": self.env})
+        draft = self.folder / ".state.json"
+        draft.write_text(text, encoding="utf-8")
+        draft.rename(self.folder / "state.json")
+
+    def _start_keeper(self):
+        """A process that takes the lab down once our end of its pipe is closed, by whatever cause."""
+        return subprocess.Popen([PYTHON, str(LAB), "keep", self.name], stdin=subprocess.PIPE, start_new_session=True)
+
+    def _build(self, plan):
+        for node in plan.nodes.values():
+            self._start_node(node)
+        for first, second in plan.links:
+            self._link(first, second)
+        for node in plan.nodes.values():
+            for argv in node.exec:
+                self.run(node.name, argv)
+
+    def _start_node(self, node):
+        for bind in node.binds:
+            if not bind.source.exists():
+                raise LabError(f"node {node.name}: bind source {bind.source} doesn't exist")
+        with (self.folder / f"{node.name}.log").open("w", encoding="utf-8") as log:
+            # A session of its own: Ctrl-C is for the runner, which then takes the nodes down in order.
+            child = subprocess.Popen(
+                [*UNSHARE, PYTHON, str(INIT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                text=True, start_new_session=True, cwd="/", env={**os.environ, **node.env},
+            )
+        self._children.append(child)
+        with child.stdin, child.stdout:
+            pid = _answer(child, node.name)["pid"]
+            self.nodes[node.name] = (pid, _start_time(pid))
+            self.env[node.name] = node.env
+            self._save()
+            print(json.dumps(_furniture(node)), file=child.stdin, flush=True)
+            error = _answer(child, node.name)["error"]
+        if error:
+            raise LabError(f"node {node.name}: {error}")
+
+    def _link(self, first, second):
+        pids = [str(self.nodes[end.node][0]) for end in (first, second)]
+        _run("ip", "link", "add", "name", first.interface, "netns", pids[0],
+             "type", "veth", "peer", "name", second.interface, "netns", pids[1])
+        for end, pid in zip((first, second), pids):
+            _run("nsenter", "-t", pid, "-n", "ip", "link", "set", end.interface, "up")
+
+
+def names():
+    """The labs that are up, or that a crash left behind."""
+    return sorted(path.name for path in STATE_ROOT.iterdir()) if STATE_ROOT.is_dir() else []
+
+
+def _furniture(node):
+    binds = [{"source": str(b.source), "target": str(b.target), "read_only": b.read_only} for b in node.binds]
+    return {"hostname": node.name, "binds": binds, "sysctls": node.sysctls, "cmd": node.cmd}
+
+
+def _answer(child, node):
+    line = child.stdout.readline()
+    if not line:
+        raise LabError(f"node {node} couldn't be started: this machine doesn't allow new namespaces, or lacks {PYTHON}")
+    return json.loads(line)
+
+
+def _start_time(pid):
+    """The moment a process started, in clock ticks; it tells a process from a later one with its id.
+
+    None where there is no such process, or only what is left of it until its parent asks.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in parentheses may hold anything, so count from its end (proc(5): state is field 3).
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+def keep(name):
+    """The keeper's life: wait for the end of the pipe, then take the lab down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdin.read()
+    Lab.load(name).down()

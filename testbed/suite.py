@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""`make test`: every stage, cheap ones first, each with its time and count.
+
+A stage fails when one of its tests fails, when one is skipped, and when it ran none at all. The
+suite goes on after a failed stage, so that one run shows all there is to repair.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+from labkit import build
+
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.MULTILINE)
+PYTHON_RESULT = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+PYTHON = "/usr/bin/python3"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command, and how its output tells how many tests it ran (None: it is itself the one)."""
+
+    name: str
+    command: list[str]
+    result: re.Pattern | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage came to."""
+
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    def good(self):
+        return self.passed > 0 and self.failed == 0 and self.skipped == 0
+
+
+def stages(cargo):
+    """All stages in their order."""
+    labs = ["topology", "runner", "tour", "frr", "bird", "demo"]
+    return [
+        Stage("format", [cargo, "fmt", "--all", "--check"]),
+        Stage("lints", [cargo, "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        Stage("unit tests", [cargo, "test", "--locked", "--workspace", "--no-fail-fast"], CARGO_RESULT),
+        Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),
+        Stage("release build", [cargo, "build", "--locked", "--release", "--package", "ferrolb"]),
+        *(Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", name], PYTHON_RESULT) for name in labs),
+    ]
+
+
+def main():
+    try:
+        cargo = build.cargo()
+    except build.BuildError as error:
+        print(f"test: {error}", file=sys.stderr)
+        return 1
+    outcomes = {stage.name: run(stage) for stage in stages(cargo)}
+    print("\n== summary")
+    for name, outcome in outcomes.items():
+        print(summary(name, outcome))
+    total = Outcome(*(sum(getattr(o, part) for o in outcomes.values()) for part in ("passed", "failed", "skipped", "seconds")))
+    good = all(outcome.good() for outcome in outcomes.values())
+    print(summary("total", total))
+    print("all passed" if good else "FAILED: " + ", ".join(name for name, o in outcomes.items() if not o.good()))
+    return 0 if good else 1
+
+
+def run(stage):
+    """Runs one stage, shows its output as it comes, and counts."""
+    print(f"\n== {stage.name}: {' '.join(stage.command)}", flush=True)
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        stage.command, cwd=build.ROOT, env={**os.environ, **stage.env}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    code = process.wait()
+    outcome = count(stage, "".join(lines), code, time.monotonic() - begun)
+    print(summary(stage.name, outcome), flush=True)
+    return outcome
+
+
+def count(stage, output, code, seconds):
+    """The numbers in a stage's output; an exit status that they don't explain is a failure too."""
+    if stage.result is None:
+        return Outcome(int(code == 0), int(code != 0), 0, seconds)
+    found = [tuple(map(int, numbers)) for numbers in stage.result.findall(output)]
+    passed, failed, *rest = (sum(column) for column in zip(*found)) if found else (0, 0)
+    if code != 0 and failed == 0:
+        failed = 1
+    return Outcome(passed, failed, sum(rest), seconds)
+
+
+def summary(name, outcome):
+    """One line: how long, how many."""
+    skipped = f", {outcome.skipped} SKIPPED" if outcome.skipped else ""
+    return f"{name:<16} {outcome.seconds:7.1f} s  {outcome.passed} passed, {outcome.failed} failed{skipped}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

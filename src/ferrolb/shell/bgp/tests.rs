@@ -314,7 +314,7 @@ async fn a_peer_that_reads_nothing_holds_up_nobody() {
     let mut spec = deaf.clone();
     spec.name = "other".into();
     spec.remote = other.local_addr().unwrap();
-    bench.apply(Some(vec![deaf, spec]), vec![(GROUP, GroupChange::Replace(unlike(60_000)))]).await;
+    bench.apply(Some(vec![deaf, spec]), vec![(GROUP, GroupChange::Replace(unlike(55_000)))]).await;
     let (mut deaf, mut peer) =
         tokio::join!(ScriptedPeer::established(&bench.listener), ScriptedPeer::established(&other));
     bench.until(State::Established).await;

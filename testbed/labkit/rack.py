@@ -52,18 +52,23 @@ class Rack:
 
     @classmethod
     def up(cls, router="frr", name="rack", keep=False):
-        """Brings the rack up with a copy of the demo's manifests, which may be edited."""
+        """Brings the rack up, with a copy of the demo's manifests to edit, until traffic can flow."""
         file, kind = ROUTERS[router]
         binary = build.binary()
         lab = Lab.claim(name, keep)
         neighbors = {f"{node}v{version}": address for node, pair in NODES.items() for version, address in zip((4, 6), pair)}
         rack = cls(lab, kind(lab, "tor", neighbors))
-        shutil.copytree(DEMO_MANIFESTS, rack.manifests)
-        variables = {"FERROLB_BIN": str(binary), "LAB_MANIFESTS": str(rack.manifests)}
-        lab.build(topology.load(TESTBED / "topologies" / file, variables))
+        try:
+            shutil.copytree(DEMO_MANIFESTS, rack.manifests)
+            variables = {"FERROLB_BIN": str(binary), "LAB_MANIFESTS": str(rack.manifests)}
+            lab.build(topology.load(TESTBED / "topologies" / file, variables))
+            rack._wait_ready()
+        except BaseException:
+            lab.down()
+            raise
         return rack
 
-    def wait_ready(self):
+    def _wait_ready(self):
         """Until the router's kernel forwards to every node that it should; if not, with the nodes' logs."""
         everyone = NODES.keys()
         try:

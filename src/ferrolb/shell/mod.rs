@@ -1,1 +1,3 @@
 //! Everything that touches the world: sockets, files, clocks, logs.
+
+pub mod source;

@@ -29,7 +29,18 @@ fn name(index: usize) -> String {
 fn any_service(count: usize) -> impl Strategy<Value = Service> {
     let identity = (0..count, 0..4_i64, 0..4_u8);
     let asks = (
-        select(vec!["", "", "", "", "10.0.0.1", "10.0.0.2", "10.0.1.1", "10.0.0.1,fd00::1", "nonsense", "10.0.0.255"]),
+        select(vec![
+            "",
+            "",
+            "",
+            "",
+            "10.0.0.1",
+            "10.0.0.2",
+            "10.0.1.1",
+            "10.0.0.1,fd00::1",
+            "nonsense",
+            "10.0.0.255",
+        ]),
         select(vec!["", "", "", "p", "q", "r", "nowhere"]),
     );
     let sharing = (
@@ -55,8 +66,20 @@ fn any_service(count: usize) -> impl Strategy<Value = Service> {
 }
 
 fn any_pools() -> impl Strategy<Value = Vec<Pool>> {
-    let state = || select(vec![PoolState::Accepted, PoolState::Accepted, PoolState::Accepted, PoolState::Frozen, PoolState::Invalid]);
-    let p = (select(vec!["10.0.0.0/30 fd00::/126", "10.0.0.0/30", "10.0.0.1/32 fd00::1/128"]), state(), any::<bool>())
+    let state = || {
+        select(vec![
+            PoolState::Accepted,
+            PoolState::Accepted,
+            PoolState::Accepted,
+            PoolState::Frozen,
+            PoolState::Invalid,
+        ])
+    };
+    let p = (
+        select(vec!["10.0.0.0/30 fd00::/126", "10.0.0.0/30", "10.0.0.1/32 fd00::1/128"]),
+        state(),
+        any::<bool>(),
+    )
         .prop_map(|(a, state, buggy)| pool("p", a).state(state).with(|p| p.avoid_buggy_ips = buggy));
     let q = (select(vec!["10.0.1.0/31 fd01::/127", "fd01::/127"]), state(), any::<bool>())
         .prop_map(|(a, state, auto)| pool("q", a).state(state).with(|p| p.auto_assign = auto));
@@ -107,7 +130,8 @@ impl Run {
             Edit::Allocate(index, ips) => {
                 let service = super::fixtures::key(&name(index));
                 let entries = vec![AllocationEntry { service: service.clone(), ips }];
-                self.world.apply(Object::Allocations(Allocations { name: format!("s{index}").into(), entries }));
+                self.world
+                    .apply(Object::Allocations(Allocations { name: format!("s{index}").into(), entries }));
                 self.allocator.update(&self.world, &[service])
             }
             Edit::Pools(pools) => {
@@ -118,7 +142,8 @@ impl Run {
         let after = results(&self.allocator);
         let changed: Vec<ServiceKey> =
             before.keys().chain(after.keys()).filter(|k| before.get(k) != after.get(k)).cloned().collect();
-        let changed: Vec<ServiceKey> = changed.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        let changed: Vec<ServiceKey> =
+            changed.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         prop_assert_eq!(said, changed);
         self.sound()
     }
@@ -144,7 +169,12 @@ impl Run {
                 for (other, (theirs, b)) in &wants {
                     if other != key && b.ips.contains(ip) {
                         prop_assert!(want.share.is_some() && want.share == theirs.share, "{} {}", key, other);
-                        prop_assert!(!want.ports.iter().any(|p| theirs.ports.contains(p)), "{} {}", key, other);
+                        prop_assert!(
+                            !want.ports.iter().any(|p| theirs.ports.contains(p)),
+                            "{} {}",
+                            key,
+                            other
+                        );
                     }
                 }
             }

@@ -38,7 +38,13 @@ fn entries_in_order_lowest_first() {
     check(
         [p()],
         services,
-        &[("s1", "1.2.3.10 @p"), ("s2", "1.2.3.11 @p"), ("s3", "1.2.3.4 @p"), ("s4", "1.2.3.5 @p"), ("s5", "!")],
+        &[
+            ("s1", "1.2.3.10 @p"),
+            ("s2", "1.2.3.11 @p"),
+            ("s3", "1.2.3.4 @p"),
+            ("s4", "1.2.3.5 @p"),
+            ("s5", "!"),
+        ],
     );
     check([pool("p", "1.2.3.254/31")], [service("a", 1), service("b", 2)], &[("b", "1.2.3.255 @p")]);
 }
@@ -93,10 +99,11 @@ fn pools_by_priority_then_those_for_everybody() {
             ("ns/s6", "!"),
         ],
     );
-    check(pools(), [service("ns/s", 1), service("other/s", 2)], &[
-        ("ns/s", "3.0.0.0 @ten"),
-        ("other/s", "1.0.0.0 @a"),
-    ]);
+    check(
+        pools(),
+        [service("ns/s", 1), service("other/s", 2)],
+        &[("ns/s", "3.0.0.0 @ten"), ("other/s", "1.0.0.0 @a")],
+    );
     // A pool that isn't for a service gives it nothing by request either.
     check(
         pools(),
@@ -107,7 +114,12 @@ fn pools_by_priority_then_those_for_everybody() {
 
 #[test]
 fn a_pool_for_no_namespace_keeps_its_holders_only() {
-    let pools = || [pool("nobody", "1.2.3.0/24 1000::/120").pinned(0, &[], Some("web")).for_nobody(), pool("q", "5.6.7.0/24")];
+    let pools = || {
+        [
+            pool("nobody", "1.2.3.0/24 1000::/120").pinned(0, &[], Some("web")).for_nobody(),
+            pool("q", "5.6.7.0/24"),
+        ]
+    };
     check(
         pools(),
         [
@@ -171,11 +183,11 @@ fn requests_by_address() {
 #[test]
 fn requests_by_pool() {
     let pools = || [pool("p", "1.2.3.0/24"), pool("q", "5.6.7.8/32").manual(), pool("six", "1000::/127")];
-    check(pools(), [service("a", 1).from("q"), service("b", 2).from("q"), service("c", 3).from("none")], &[
-        ("a", "5.6.7.8 @q"),
-        ("b", "!"),
-        ("c", "!"),
-    ]);
+    check(
+        pools(),
+        [service("a", 1).from("q"), service("b", 2).from("q"), service("c", 3).from("none")],
+        &[("a", "5.6.7.8 @q"), ("b", "!"), ("c", "!")],
+    );
     let r = Running::new(
         Mode::Allocate,
         pools(),
@@ -356,17 +368,17 @@ fn what_is_held_stays_where_it_may() {
         ],
     );
     let pinned = || pool("p", "1.2.3.0/24").pinned(0, &["ns"], None);
-    check([pinned(), pool("q", "5.0.0.0/24")], [service("other/s", 1).holds("1.2.3.9")], &[("other/s", "5.0.0.0 @q")]);
+    check(
+        [pinned(), pool("q", "5.0.0.0/24")],
+        [service("other/s", 1).holds("1.2.3.9")],
+        &[("other/s", "5.0.0.0 @q")],
+    );
 }
 
 #[test]
 fn frozen_pools() {
-    let pools = || {
-        [
-            pool("was", "10.0.0.0/24"),
-            pool("edited", "10.0.0.128-10.0.1.127 1000::/64").state(Frozen),
-        ]
-    };
+    let pools =
+        || [pool("was", "10.0.0.0/24"), pool("edited", "10.0.0.128-10.0.1.127 1000::/64").state(Frozen)];
     check(
         pools(),
         [
@@ -398,8 +410,16 @@ fn frozen_pools() {
 
 #[test]
 fn invalid_pools() {
-    let pools = || [pool("broken", "10.0.0.0/24").state(Invalid), pool("unread", "").state(Invalid), pool("fine", "10.9.0.0/24 1000::/64")];
-    let annotated = |s: crate::world::Service, name: &str| s.with(|s| s.annotations.allocated_from_pool = Some(name.into()));
+    let pools = || {
+        [
+            pool("broken", "10.0.0.0/24").state(Invalid),
+            pool("unread", "").state(Invalid),
+            pool("fine", "10.9.0.0/24 1000::/64"),
+        ]
+    };
+    let annotated = |s: crate::world::Service, name: &str| {
+        s.with(|s| s.annotations.allocated_from_pool = Some(name.into()))
+    };
     let r = Running::new(
         Mode::Allocate,
         pools(),
@@ -435,31 +455,46 @@ fn invalid_pools() {
 
 #[test]
 fn dual_stack_from_scratch() {
-    let (v4, v6, both) = (|| pool("b-v4", "4.0.0.0/31"), || pool("a-v6", "4000::/127"), || pool("c", "5.0.0.0/32 5000::/127"));
+    let (v4, v6, both) =
+        (|| pool("b-v4", "4.0.0.0/31"), || pool("a-v6", "4000::/127"), || pool("c", "5.0.0.0/32 5000::/127"));
     let six_first = service("s", 1).prefer().with(|s| s.ip_families.reverse());
     check([v4(), v6()], [service("s", 1).prefer()], &[("s", "4.0.0.0 @b-v4")]);
     check([v4(), v6()], [six_first.clone()], &[("s", "4000:: @a-v6")]);
     check([v4()], [six_first.clone()], &[("s", "4.0.0.0 @b-v4")]);
     check([v4(), v6()], [service("s", 1).require()], &[("s", "!")]);
-    check([v4(), v6(), both()], [service("s", 1).require(), service("t", 2).prefer(), service("u", 3).require()], &[
-        ("s", "5.0.0.0 5000:: @c"),
-        ("t", "4.0.0.0 @b-v4"),
-        ("u", "!"),
-    ]);
+    check(
+        [v4(), v6(), both()],
+        [service("s", 1).require(), service("t", 2).prefer(), service("u", 3).require()],
+        &[("s", "5.0.0.0 5000:: @c"), ("t", "4.0.0.0 @b-v4"), ("u", "!")],
+    );
     // Decided for each list: a pinned pool of one family comes before a dual one for everybody.
-    check([v4().pinned(0, &["default"], None), both()], [service("s", 1).prefer()], &[("s", "4.0.0.0 @b-v4")]);
-    check([v4().pinned(0, &["default"], None), both()], [service("s", 1).require()], &[("s", "5.0.0.0 5000:: @c")]);
+    check(
+        [v4().pinned(0, &["default"], None), both()],
+        [service("s", 1).prefer()],
+        &[("s", "4.0.0.0 @b-v4")],
+    );
+    check(
+        [v4().pinned(0, &["default"], None), both()],
+        [service("s", 1).require()],
+        &[("s", "5.0.0.0 5000:: @c")],
+    );
     // A named pool falls back to IPv4 first.
-    check([both()], [service("r", 0).v6().from("c"), six_first.clone().from("c")], &[("s", "5.0.0.0 5000::1 @c")]);
-    check([pool("c", "5.0.0.0/32 5000::/128"), v4()], [service("r", 0).v6().from("c"), six_first.from("c")], &[(
-        "s",
-        "5.0.0.0 @c",
-    )]);
+    check(
+        [both()],
+        [service("r", 0).v6().from("c"), six_first.clone().from("c")],
+        &[("s", "5.0.0.0 5000::1 @c")],
+    );
+    check(
+        [pool("c", "5.0.0.0/32 5000::/128"), v4()],
+        [service("r", 0).v6().from("c"), six_first.from("c")],
+        &[("s", "5.0.0.0 @c")],
+    );
     // One family only, whatever the policy says.
-    check([both()], [service("s", 1).with(|s| s.ip_family_policy = IpFamilyPolicy::PreferDualStack)], &[(
-        "s",
-        "5.0.0.0 @c",
-    )]);
+    check(
+        [both()],
+        [service("s", 1).with(|s| s.ip_family_policy = IpFamilyPolicy::PreferDualStack)],
+        &[("s", "5.0.0.0 @c")],
+    );
     let r = Running::new(
         Mode::Allocate,
         [both()],
@@ -468,7 +503,11 @@ fn dual_stack_from_scratch() {
     assert_eq!(r.show("s"), "!");
     mentions(&r, "s", &["RequireDualStack", "not enough cluster IPs"]);
     let bare = service("s", 1).with(|s| s.cluster_ips.clear());
-    check([both()], [bare.clone().with(|s| s.ip_families = vec![crate::types::Family::V6])], &[("s", "5000:: @c")]);
+    check(
+        [both()],
+        [bare.clone().with(|s| s.ip_families = vec![crate::types::Family::V6])],
+        &[("s", "5000:: @c")],
+    );
     check([both()], [bare.with(|s| s.ip_families.clear())], &[("s", "5.0.0.0 @c")]);
 }
 
@@ -482,13 +521,18 @@ fn the_second_address_comes_from_the_own_pool() {
     let one = || pool("p", "1.2.3.0/24");
     check([one(), a()], [service("s", 1).prefer().holds("1.2.3.9")], &[("s", "1.2.3.9 @p")]);
     check([one(), a()], [service("s", 1).require().holds("1.2.3.9")], &[("s", "5.6.7.0 5000:: @a")]);
-    check([one()], [service("s", 1).require().holds("1.2.3.9"), service("t", 2).asks("1.2.3.9")], &[
-        ("s", "!"),
-        ("t", "1.2.3.9 @p"),
-    ]);
+    check(
+        [one()],
+        [service("s", 1).require().holds("1.2.3.9"), service("t", 2).asks("1.2.3.9")],
+        &[("s", "!"), ("t", "1.2.3.9 @p")],
+    );
     // Its pool lost a family.
     check([one(), a()], [service("s", 1).prefer().holds("1.2.3.9 1000::9")], &[("s", "5.6.7.0 5000:: @a")]);
-    check([one(), a()], [service("s", 1).prefer().from("p").holds("1.2.3.9 1000::9")], &[("s", "1.2.3.9 @p")]);
+    check(
+        [one(), a()],
+        [service("s", 1).prefer().from("p").holds("1.2.3.9 1000::9")],
+        &[("s", "1.2.3.9 @p")],
+    );
     check([one()], [service("s", 1).prefer().holds("1.2.3.9 1000::9")], &[("s", "1.2.3.9 @p")]);
     check([one()], [service("s", 1).require().holds("1.2.3.9 1000::9")], &[("s", "!")]);
     check([p(), a()], [service("s", 1).prefer().holds("1.2.3.9 7000::9")], &[("s", "1.2.3.9 1000:: @p")]);
@@ -515,11 +559,7 @@ fn freed_addresses_go_round() {
     // The older one that waits comes before a younger new one.
     check(
         [pool("p", "1.2.3.4/32"), pool("q", "5.6.7.8/32").manual()],
-        [
-            service("waits", 1),
-            service("mover", 2).holds("1.2.3.4").from("q"),
-            service("new", 3),
-        ],
+        [service("waits", 1), service("mover", 2).holds("1.2.3.4").from("q"), service("new", 3)],
         &[("waits", "1.2.3.4 @p"), ("mover", "5.6.7.8 @q"), ("new", "!")],
     );
 }
@@ -542,7 +582,11 @@ fn a_running_allocator_keeps_what_it_gave() {
 #[test]
 fn the_one_whose_edit_ends_the_sharing_moves() {
     let a = || service("a", 1).share("k");
-    let mut r = Running::new(Mode::Allocate, [pool("p", "1.2.3.4/30")], [a(), service("b", 2).share("k").ports("443")]);
+    let mut r = Running::new(
+        Mode::Allocate,
+        [pool("p", "1.2.3.4/30")],
+        [a(), service("b", 2).share("k").ports("443")],
+    );
     assert_eq!((r.show("a"), r.show("b")), ("1.2.3.4 @p".into(), "1.2.3.4 @p".into()));
     assert_eq!(r.apply(a().share("other")), [key("a")]);
     assert_eq!((r.show("a"), r.show("b")), ("1.2.3.5 @p".into(), "1.2.3.4 @p".into()));
@@ -565,7 +609,8 @@ fn news_of_what_is_held_is_a_wish() {
 
 #[test]
 fn a_status_that_could_not_be_kept_is_tried_again() {
-    let mut r = Running::new(Mode::Allocate, [pool("q", "5.0.0.0/32").manual()], [service("a", 1).holds("1.2.3.9")]);
+    let mut r =
+        Running::new(Mode::Allocate, [pool("q", "5.0.0.0/32").manual()], [service("a", 1).holds("1.2.3.9")]);
     assert_eq!(r.show("a"), "!");
     r.reconfigure([pool("p", "1.2.3.0/24")]);
     assert_eq!(r.show("a"), "1.2.3.9 @p");

@@ -91,7 +91,8 @@ fn document(offline: &Offline, target: Option<&Path>) -> Result<Document, String
         }
     }
     let name = name.unwrap_or_else(|| {
-        let candidates = std::iter::once("allocations".to_owned()).chain((2..).map(|i: u64| format!("allocations-{i}")));
+        let candidates =
+            std::iter::once("allocations".to_owned()).chain((2..).map(|i: u64| format!("allocations-{i}")));
         candidates.into_iter().find(|c| !taken.contains(c.as_str())).unwrap_or_default()
     });
     let sorted: BTreeMap<_, _> = offline.engine.allocator().iter().collect();

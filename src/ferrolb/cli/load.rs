@@ -55,7 +55,10 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
         nodes.node.iter().map(|n| ("--node", n)).chain(nodes.down.iter().map(|n| ("--down", n)))
     {
         if !known(name) {
-            return Err(format!("{flag} names the node {name:?}, which isn't in the manifests (there: {})", names()));
+            return Err(format!(
+                "{flag} names the node {name:?}, which isn't in the manifests (there: {})",
+                names()
+            ));
         }
     }
     for pair in &nodes.bgp_down {
@@ -63,11 +66,16 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
             return Err(format!("--bgp-down takes NODE/PEER, not {pair:?}"));
         };
         if !known(node) {
-            return Err(format!("--bgp-down names the node {node:?}, which isn't in the manifests (there: {})", names()));
+            return Err(format!(
+                "--bgp-down names the node {node:?}, which isn't in the manifests (there: {})",
+                names()
+            ));
         }
         let key = ObjectKey::new("BGPPeer", &input.namespace, peer);
         if engine.world().config_object(&key).is_none() {
-            return Err(format!("--bgp-down names the peer {peer:?}, and there is no such BGPPeer in the manifests"));
+            return Err(format!(
+                "--bgp-down names the peer {peer:?}, and there is no such BGPPeer in the manifests"
+            ));
         }
     }
     Ok(Offline {

@@ -49,7 +49,8 @@ pub fn run(args: &StandaloneArgs) -> ExitCode {
 
 async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let (mut state_directory, state) = match &args.state {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
@@ -127,7 +128,14 @@ impl Standalone {
         let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
         allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
-        Standalone { engine, node, told: BTreeSet::new(), told_services: BTreeMap::new(), groups: BTreeSet::new(), warned_of_node: false }
+        Standalone {
+            engine,
+            node,
+            told: BTreeSet::new(),
+            told_services: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            warned_of_node: false,
+        }
     }
 
     /// Applies a batch, and tells what changed.
@@ -152,7 +160,8 @@ impl Standalone {
     fn tell_configuration(&mut self) {
         let config = self.engine.config();
         let errors = config.errors.iter().map(|i| (true, i.clone()));
-        let now: BTreeSet<(bool, Issue)> = errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
+        let now: BTreeSet<(bool, Issue)> =
+            errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
         for (is_error, issue) in now.difference(&self.told) {
             let (object, field) = (issue.object(), issue.field.as_deref().unwrap_or_default());
             if *is_error {
@@ -192,9 +201,15 @@ impl Standalone {
         }
         for (key, announcement) in &outcome.announcements {
             match announcement {
-                Announcement::Announced => info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing"),
-                Announcement::NoAddress => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing"),
-                Announcement::NotAnnounced(reason) => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing"),
+                Announcement::Announced => {
+                    info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing")
+                }
+                Announcement::NoAddress => {
+                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing")
+                }
+                Announcement::NotAnnounced(reason) => {
+                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing")
+                }
             }
         }
     }

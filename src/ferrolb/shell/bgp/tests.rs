@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use ferrolb_core::bgp::fsm::{self, Role, State};
 use ferrolb_core::bgp::local::InterfaceAddress;
-use ferrolb_core::bgp::rib_out::GroupId;
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RouteRefresh, Session,
 };
+use ferrolb_core::types::GroupId;
 use ferrolb_core::types::{
     Asn, Family, FamilySet, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
 };

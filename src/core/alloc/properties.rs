@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::fixtures::{PoolExt, ServiceExt, config, ips, pool, service};
 use super::want::Want;
@@ -187,47 +189,71 @@ fn results(allocator: &Allocator) -> BTreeMap<ServiceKey, Allocation> {
     allocator.iter().map(|(k, a)| (k.clone(), a.clone())).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+/// One that starts anew with what the running one keeps, or with that as Allocations, says the same.
+fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
+    let fail = |e: serde_json::Error| TestCaseError::fail(e.to_string());
+    let holdings = run.allocator.holdings();
+    let text = serde_json::to_string(&holdings).map_err(fail)?;
+    let read: Holdings = serde_json::from_str(&text).map_err(fail)?;
+    prop_assert_eq!(&read, &holdings);
 
-    /// After any edits, one that starts anew with what the running one keeps, or with that as Allocations, says the same.
+    let mut fresh = Allocator::new(Mode::Allocate, None);
+    fresh.restore(&read);
+    fresh.reconfigure(config(run.pools.clone()), &run.world);
+    prop_assert_eq!(results(&fresh), results(&run.allocator));
+    prop_assert_eq!(&fresh.holdings(), &holdings);
+
+    // As Allocations; the pool that an address is from is in an annotation there.
+    let mut world = run.world.clone();
+    for a in run.world.allocations() {
+        world.delete(&ObjectId::Allocations(a.name.clone()));
+    }
+    let mut entries = vec![];
+    for h in &holdings.services {
+        entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
+        if let Some(s) = world.service(&h.service()).cloned() {
+            let from = h.pool.clone();
+            let s = s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from);
+            world.apply(Object::Service(s));
+        }
+    }
+    world.apply(Object::Allocations(Allocations { name: "all".into(), entries }));
+    let mut fresh = Allocator::new(Mode::Allocate, None);
+    fresh.reconfigure(config(run.pools.clone()), &world);
+    prop_assert_eq!(results(&fresh), results(&run.allocator));
+
+    // And the running one has nothing left to do.
+    prop_assert_eq!(run.allocator.reconfigure(config(run.pools.clone()), &run.world), vec![]);
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_edits() -> Result<(), TestCaseError> {
+    let mut runner = TestRunner::deterministic();
+    let (edits, pools) = (any_edit(14), any_pools());
+    let fail = |e: proptest::test_runner::Reason| TestCaseError::fail(e.to_string());
+    let first = pools.new_tree(&mut runner).map_err(fail)?.current();
+    let mut run = Run::new(Mode::Allocate, first);
+    for n in 0..10_000 {
+        let edit = edits.new_tree(&mut runner).map_err(fail)?.current();
+        run.edit(edit)?;
+        if n % 50 == 0 {
+            restarts(&mut run)?;
+        }
+    }
+    restarts(&mut run)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn starting_again_changes_nothing(pools in any_pools(), edits in prop::collection::vec(any_edit(9), 1..60)) {
         let mut run = Run::new(Mode::Allocate, pools);
         for edit in edits {
             run.edit(edit)?;
         }
-        let holdings = run.allocator.holdings();
-        let text = serde_json::to_string(&holdings).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let read: Holdings = serde_json::from_str(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        prop_assert_eq!(&read, &holdings);
-
-        let mut fresh = Allocator::new(Mode::Allocate, None);
-        fresh.restore(&read);
-        fresh.reconfigure(config(run.pools.clone()), &run.world);
-        prop_assert_eq!(results(&fresh), results(&run.allocator));
-        prop_assert_eq!(fresh.holdings(), holdings.clone());
-
-        // As Allocations; the pool that an address is from is in an annotation there.
-        let mut world = run.world.clone();
-        for a in run.world.allocations() {
-            world.delete(&ObjectId::Allocations(a.name.clone()));
-        }
-        let mut entries = vec![];
-        for h in &holdings.services {
-            entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
-            if let Some(s) = world.service(&h.service()).cloned() {
-                let from = h.pool.clone();
-                world.apply(Object::Service(s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from)));
-            }
-        }
-        world.apply(Object::Allocations(Allocations { name: "all".into(), entries }));
-        let mut fresh = Allocator::new(Mode::Allocate, None);
-        fresh.reconfigure(config(run.pools.clone()), &world);
-        prop_assert_eq!(results(&fresh), results(&run.allocator));
-
-        // And the running one has nothing left to do.
-        prop_assert_eq!(run.allocator.reconfigure(config(run.pools.clone()), &run.world), vec![]);
+        restarts(&mut run)?;
     }
 
     /// Without choosing, the result never depends on what was before.

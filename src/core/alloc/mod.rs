@@ -14,16 +14,12 @@
 mod book;
 #[cfg(test)]
 mod fixtures;
-#[cfg(test)]
-mod generated;
 mod holdings;
 mod pools;
 #[cfg(test)]
 mod properties;
 mod refusal;
 mod settle;
-#[cfg(test)]
-mod speed;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -22,6 +22,8 @@ mod refusal;
 mod settle;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_running;
 mod waiting;
 mod want;
 

@@ -1,17 +1,19 @@
 //! What holds after any sequence of edits.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::book::Book;
 use super::fixtures::{PoolExt, ServiceExt, config, ips, pool, service};
 use super::want::Want;
 use super::{Allocation, Allocator, Holdings, Mode};
-use crate::config::{Pool, PoolState};
-use crate::types::{Family, ServiceKey};
+use crate::config::{Pool, PoolState, is_buggy};
+use crate::types::{AddressRange, Family, ServiceKey};
 use crate::world::{AllocationEntry, Allocations, Object, ObjectId, Service, World};
 
 /// One edit.
@@ -19,7 +21,7 @@ use crate::world::{AllocationEntry, Allocations, Object, ObjectId, Service, Worl
 enum Edit {
     Apply(Box<Service>),
     Delete(usize),
-    Allocate(usize, Vec<std::net::IpAddr>),
+    Allocate(usize, Vec<IpAddr>),
     Pools(Vec<Pool>),
 }
 
@@ -266,6 +268,43 @@ proptest! {
         let mut fresh = Allocator::new(Mode::HeldOnly, None);
         fresh.reconfigure(config(run.pools.clone()), &run.world);
         prop_assert_eq!(results(&fresh), results(&run.allocator));
+    }
+
+    /// The quick search finds the address that asking one after the other finds.
+    #[test]
+    fn the_lowest_address_is_the_lowest(
+        steps in prop::collection::vec((any_service(9), 0..12_u8, any::<bool>()), 1..80),
+        buggy in any::<bool>(),
+    ) {
+        let mut book = Book::default();
+        let mut used: Vec<(IpAddr, Want)> = vec![];
+        let all: Vec<IpAddr> = (0..12_u8).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+        for (s, n, remove) in steps {
+            let want = Want::of(&s);
+            for (first, last) in [(0, 11), (3, 9)] {
+                let Some(range) = AddressRange::new(all[first], all[last]) else { continue };
+                let slow = all[first..=last]
+                    .iter()
+                    .copied()
+                    .filter(|ip| !(buggy && is_buggy(*ip)))
+                    .find(|ip| match used.iter().find(|(a, w)| a == ip && w.key() == want.key()) {
+                        // Its own address is as good as any other to one who shares, and isn't free to one who doesn't.
+                        Some(_) => want.share.is_some() && used.iter().any(|(a, w)| a == ip && w.share == want.share),
+                        None => book.fits(*ip, &want),
+                    });
+                prop_assert_eq!(book.lowest(&range, buggy, &want), slow);
+            }
+            let at = usize::from(n) % used.len().max(1);
+            if remove && !used.is_empty() {
+                let (ip, want) = used.swap_remove(at);
+                book.remove(ip, &want);
+            } else if !used.iter().any(|(ip, w)| *ip == all[usize::from(n)] && w.key() == want.key())
+                && book.admits(all[usize::from(n)], &want).is_ok()
+            {
+                book.add(all[usize::from(n)], &want);
+                used.push((all[usize::from(n)], want));
+            }
+        }
     }
 
     /// All at once, in whatever order they are named: the same.

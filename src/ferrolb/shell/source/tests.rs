@@ -372,6 +372,12 @@ mod watched {
         fs::remove_file(d.join("a.yaml")).unwrap();
         write(&d.join("z.yaml"), &service("z", "1"));
         watched.expect("a=3 z=1");
+        // As programs do that never want to replace a file.
+        write(&d.join(".l.tmp"), &service("l", "1"));
+        fs::hard_link(d.join(".l.tmp"), d.join("l.yaml")).unwrap();
+        fs::remove_file(d.join(".l.tmp")).unwrap();
+        watched.expect("a=3 l=1 z=1");
+        fs::remove_file(d.join("l.yaml")).unwrap();
         write(&d.join("notes.txt"), "no: [");
         write(&d.join(".b.yaml"), "no: [");
         fs::rename(d.join("z.yaml"), d.join("z.txt")).unwrap();

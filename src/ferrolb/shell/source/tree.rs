@@ -40,6 +40,11 @@ impl Tree {
         self.by_real.get(real).into_iter().flatten().filter_map(|path| self.paths.get(path))
     }
 
+    /// Whether a path leads to this file.
+    pub(super) fn knows(&self, inode: Inode) -> bool {
+        self.files.contains_key(&inode)
+    }
+
     /// What a path leads to.
     pub(super) fn at(&self, path: &Path) -> Option<&Found> {
         self.paths.get(path)

@@ -235,7 +235,8 @@ fn open() -> impl Strategy<Value = Open> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    // A failing input is printed; a file of them would land beside the crate.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
     fn announcements_mean_the_same_to_all(sent in announcement()) {

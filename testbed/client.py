@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""The client of the labs: asks a service over HTTP, one TCP connection a request, and counts.
+"""The client of the labs: asks a service and counts who answers.
 
-    client.py spread --to URL --count N
-        N requests from N source ports; prints how many each node answered.
-    client.py watch --to URL --flows N --rate R --seconds S
-        R requests a second, in turn from N fixed source ports, each a flow of its own. Prints one JSON line
-        a request when it is over: {"at": start, "flow": number, "node": name or null, "ms": duration}.
+    client.py spread --to ADDRESS --count N
+        N HTTP requests, each over a TCP connection of its own from a port of its own.
+    client.py watch --to ADDRESS --flows N --rate R --seconds S
+        R requests a second, in turn from N fixed ports, each a flow of its own. Prints one JSON line a request:
+        {"at": start, "flow": number, "node": name or null, "ms": duration}; `at` is the machine's monotonic clock.
 
-A request that isn't answered within half a second counts as lost. The kernel would repeat a lost
-SYN only after a second, so nothing that was lost is hidden by a repetition.
+A request that isn't answered within half a second counts as lost, and is never repeated.
+
+`watch` asks over UDP, because a router in a network namespace of the same machine doesn't tell TCP
+connections apart by their ports: it takes the hash that the kernel gave the client's socket, which is
+another one for each connection. Unconnected UDP sockets have none, so addresses and ports decide.
 """
 
 import argparse
@@ -16,38 +19,33 @@ import asyncio
 import collections
 import json
 import socket
-import struct
 import sys
 import time
-import urllib.parse
 
 LOST_SECONDS = 0.5
 PARALLEL = 32
+PORT = 80
 FIRST_PORT = 20000
-# Closing with a reset frees the port at once, so that a flow can come again from the same one.
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def main():
     options = _parser().parse_args()
-    url = urllib.parse.urlsplit(options.to)
-    target = (url.hostname, url.port or 80)
     try:
-        asyncio.run(options.act(target, options))
+        asyncio.run(options.act((options.to, PORT), options))
     except KeyboardInterrupt:
         return 130
     return 0
 
 
 def _parser():
-    parser = argparse.ArgumentParser(description="Asks a service over HTTP and counts who answers.")
+    parser = argparse.ArgumentParser(description="Asks a service and counts who answers.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     spread = verbs.add_parser("spread", help="who answers how many of N requests")
-    spread.add_argument("--to", required=True, metavar="URL")
+    spread.add_argument("--to", required=True, metavar="ADDRESS")
     spread.add_argument("--count", type=int, default=300)
     spread.set_defaults(act=_spread)
     watch = verbs.add_parser("watch", help="ask at a steady rate and print what became of each request")
-    watch.add_argument("--to", required=True, metavar="URL")
+    watch.add_argument("--to", required=True, metavar="ADDRESS")
     watch.add_argument("--flows", type=int, default=100)
     watch.add_argument("--rate", type=float, default=200.0, help="requests a second, all flows together")
     watch.add_argument("--seconds", type=float, default=10.0)
@@ -67,30 +65,67 @@ async def _spread(target, options):
 
 
 async def _watch(target, options):
+    loop = asyncio.get_running_loop()
+    any_address = "::" if _family(target) == socket.AF_INET6 else "0.0.0.0"
+    flows = []
+    for number in range(options.flows):
+        local = (any_address, FIRST_PORT + number)
+        _, flow = await loop.create_datagram_endpoint(Flow, local_addr=local)
+        flows.append(flow)
     begun = time.monotonic()
-    tasks = []
+    answers = []
     for number in range(int(options.rate * options.seconds)):
         await asyncio.sleep(begun + number / options.rate - time.monotonic())
-        tasks.append(asyncio.create_task(_report(target, number % options.flows)))
-    await asyncio.gather(*tasks)
+        flow = number % options.flows
+        answers.append(asyncio.create_task(_report(flow, flows[flow], target)))
+    await asyncio.gather(*answers)
 
 
-async def _report(target, flow):
-    # The clock of the whole machine, so that a reader in another process can place its own events.
+class Flow(asyncio.DatagramProtocol):
+    """One fixed port; each request carries a number, which the answer repeats before the node's name."""
+
+    def __init__(self):
+        self.transport = None
+        self.sent = 0
+        self.waiting = {}
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, _address):
+        number, _, node = data.decode().partition(" ")
+        answer = self.waiting.get(number)
+        if answer and not answer.done():
+            answer.set_result(node)
+
+    async def ask(self, target):
+        """The name of the node that answered, or None."""
+        self.sent += 1
+        number = str(self.sent)
+        answer = self.waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.transport.sendto(number.encode(), target)
+            async with asyncio.timeout(LOST_SECONDS):
+                return await answer
+        except (OSError, TimeoutError):
+            return None
+        finally:
+            del self.waiting[number]
+
+
+async def _report(number, flow, target):
     started = time.monotonic()
-    node = await _ask(target, FIRST_PORT + flow)
+    node = await flow.ask(target)
     ms = round((time.monotonic() - started) * 1000, 2)
-    print(json.dumps({"at": round(started, 5), "flow": flow, "node": node, "ms": ms}), flush=True)
+    print(json.dumps({"at": round(started, 5), "flow": number, "node": node, "ms": ms}), flush=True)
 
 
 async def _ask(target, port):
-    """The name of the node that answered, or None."""
-    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    """The name of the node that answered over HTTP, or None."""
     loop = asyncio.get_running_loop()
-    with socket.socket(family, socket.SOCK_STREAM) as connection:
+    with socket.socket(_family(target), socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         try:
             connection.bind(("", port))
             async with asyncio.timeout(LOST_SECONDS):
@@ -107,6 +142,10 @@ async def _body(loop, connection):
         answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     return body.decode().strip() if head.startswith(b"HTTP/1.0 200") else None
+
+
+def _family(target):
+    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
 if __name__ == "__main__":

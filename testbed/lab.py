@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from labkit import runner
+from labkit import runner, topology
 from labkit.runner import Lab, LabError
 from labkit.topology import TopologyError
 
@@ -31,7 +31,7 @@ def _parser():
     up = verbs.add_parser("up", help="bring a topology up and leave it standing")
     up.add_argument("file", help="a *.clab.yml file")
     up.add_argument("--name", help="instead of the name in the file, so that it can stand more than once")
-    up.set_defaults(act=lambda options: print(f"lab {Lab.up(options.file, options.name).name} is up"))
+    up.set_defaults(act=_up)
     down = verbs.add_parser("down", help="take a lab down; without such a lab it does nothing")
     down.add_argument("name")
     down.set_defaults(act=lambda options: Lab.load(options.name).down())
@@ -46,6 +46,13 @@ def _parser():
     keep.add_argument("name")
     keep.set_defaults(act=lambda options: runner.keep(options.name))
     return parser
+
+
+def _up(options):
+    plan = topology.load(options.file)
+    lab = Lab.claim(options.name or plan.name)
+    lab.build(plan)
+    print(f"lab {lab.name} is up")
 
 
 def _exec(options):

@@ -44,7 +44,7 @@ class Outcome:
 
 def stages(cargo):
     """All stages in their order."""
-    labs = ["topology", "runner", "tour", "frr", "bird", "demo"]
+    labs = ["topology", "measure", "runner", "frr", "bird", "rack", "demo"]
     return [
         Stage("format", [cargo, "fmt", "--all", "--check"]),
         Stage("lints", [cargo, "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),

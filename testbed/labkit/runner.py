@@ -14,7 +14,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import topology
 from .wait import until
 
 STATE_ROOT = Path(os.environ.get("FERROLB_LAB_STATE", "/var/lib/ferrolb-lab"))
@@ -30,11 +29,7 @@ class LabError(Exception):
 
 
 class Lab:
-    """A lab that is up, or is being brought up or down.
-
-    Use it as a context manager for a lab that mustn't outlive this process: whatever way the
-    process ends, by SIGKILL too, the lab goes with it.
-    """
+    """A lab that is up, or is being brought up or down."""
 
     def __init__(self, name, nodes=None, env=None):
         self.name = name
@@ -46,18 +41,22 @@ class Lab:
         self._keeper = None
 
     @classmethod
-    def up(cls, path, name=None, variables=None, keep=True):
-        """Brings up the file at `path`. With `keep` false the lab ends with this process."""
-        plan = topology.load(path, variables)
-        lab = cls(name or plan.name)
-        lab._claim()
-        try:
-            if not keep:
-                lab._keeper = lab._start_keeper()
-            lab._build(plan)
-        except BaseException:
-            lab.down()
-            raise
+    def claim(cls, name, keep=True):
+        """Takes the name and makes the lab's folder, which is the caller's to use until `down`.
+
+        With `keep` false the lab ends with this process, by whatever cause.
+        """
+        if os.geteuid() != 0:
+            raise LabError("network namespaces need root; run this with sudo")
+        # A folder whose nodes are all dead is what a crash left.
+        if any(_start_time(pid) == started for pid, started in Lab.load(name).nodes.values()):
+            raise LabError(f"lab {name} is up already; take it down first: {LAB} down {name}")
+        lab = cls(name)
+        shutil.rmtree(lab.folder, ignore_errors=True)
+        lab.folder.mkdir(parents=True, mode=0o700)
+        lab._save()
+        if not keep:
+            lab._keeper = subprocess.Popen([PYTHON, str(LAB), "keep", name], stdin=subprocess.PIPE, start_new_session=True)
         return lab
 
     @classmethod
@@ -69,11 +68,19 @@ class Lab:
             return cls(name)
         return cls(name, {node: tuple(mark) for node, mark in state["nodes"].items()}, state["env"])
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_exception):
-        self.down()
+    def build(self, plan):
+        """Brings the topology up; where that fails, takes down what there is of it."""
+        try:
+            for node in plan.nodes.values():
+                self._start_node(node)
+            for first, second in plan.links:
+                self._link(first, second)
+            for node in plan.nodes.values():
+                for argv in node.exec:
+                    self.run(node.name, argv)
+        except BaseException:
+            self.down()
+            raise
 
     def down(self):
         """Removes all of the lab; without one it does nothing."""
@@ -119,35 +126,12 @@ class Lab:
         """Starts `argv` inside the node and doesn't wait; the caller owns the process."""
         return subprocess.Popen(self.command(node, argv), stdin=subprocess.DEVNULL, text=True, **options)
 
-    def _claim(self):
-        """Takes the lab's name; a folder whose nodes are all dead is what a crash left."""
-        if os.geteuid() != 0:
-            raise LabError("network namespaces need root; run this with sudo")
-        if any(_start_time(pid) == started for pid, started in Lab.load(self.name).nodes.values()):
-            raise LabError(f"lab {self.name} is up already; take it down first: {LAB} down {self.name}")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, mode=0o700)
-        self._save()
-
     def _save(self):
         """Written whole and renamed, so that a reader never sees half of it."""
         text = json.dumps({"nodes": self.nodes, "env": self.env})
         draft = self.folder / ".state.json"
         draft.write_text(text, encoding="utf-8")
         draft.rename(self.folder / "state.json")
-
-    def _start_keeper(self):
-        """A process that takes the lab down once our end of its pipe is closed, by whatever cause."""
-        return subprocess.Popen([PYTHON, str(LAB), "keep", self.name], stdin=subprocess.PIPE, start_new_session=True)
-
-    def _build(self, plan):
-        for node in plan.nodes.values():
-            self._start_node(node)
-        for first, second in plan.links:
-            self._link(first, second)
-        for node in plan.nodes.values():
-            for argv in node.exec:
-                self.run(node.name, argv)
 
     def _start_node(self, node):
         for bind in node.binds:

@@ -106,7 +106,11 @@ def _expand(text, variables):
             raise _Fault(f"variable {name} isn't set and has no default")
         return found
 
-    return VARIABLE.sub(value, text)
+    expanded = VARIABLE.sub(value, text)
+    if "$" in VARIABLE.sub("", text):
+        # containerlab would replace `$NAME` too, so a `$` meant for a shell wouldn't reach it there.
+        raise _Fault("a `$` that isn't ${NAME} or ${NAME:=default}; put shell variables into a script of their own")
+    return expanded
 
 
 class _Reader:

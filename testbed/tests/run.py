@@ -20,7 +20,7 @@ class Result(unittest.TestResult):
         super().__init__()
         self.passed = 0
         self.failed = 0
-        self._begun = 0.0
+        self._begun = time.monotonic()
 
     def startTest(self, test):
         super().startTest(test)
@@ -50,7 +50,7 @@ class Result(unittest.TestResult):
 
     def _print(self, verdict, test):
         name = str(test).split()[0].removeprefix("test_").replace("_", " ")
-        print(f"{verdict:<6} {name} ({time.monotonic() - self._begun:.1f} s)", flush=True)
+        print(f"{verdict:<6} {type(test).__name__}: {name} ({time.monotonic() - self._begun:.1f} s)", flush=True)
 
 
 def main(names):

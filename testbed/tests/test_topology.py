@@ -116,6 +116,9 @@ class Refused(unittest.TestCase):
     def test_a_variable_without_value_and_default(self):
         self.refuse("here/file", "${NOWHERE}/file", "NOWHERE isn't set")
 
+    def test_a_shell_variable(self):
+        self.refuse("echo one two", "echo $HOME", "a `$` that isn't ${NAME}")
+
     def test_a_file_without_nodes(self):
         with self.assertRaisesRegex(topology.TopologyError, "topology.nodes"):
             parse("name: x\ntopology: { nodes: {} }")

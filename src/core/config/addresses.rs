@@ -63,7 +63,7 @@ fn parse_prefix(text: &str) -> Result<AddressRange, String> {
     let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
     let length = length.parse::<u8>().ok().filter(|l| digits && *l <= max);
     let prefix = length.and_then(|l| IpNet::new(address, l).ok());
-    let prefix = prefix.ok_or_else(|| format!("{text:?} has no prefix length of 0 to {max}"))?;
+    let prefix = prefix.ok_or_else(|| format!("{text:?} needs a prefix length of 0 to {max}: correct it"))?;
     let (first, last) = (prefix.network(), prefix.broadcast());
     let (mapped_first, mapped_last) = (first.to_canonical(), last.to_canonical());
     let range = if mapped_first.is_ipv4() && mapped_last.is_ipv4() {

@@ -72,14 +72,26 @@ impl<'a> Judge<'a> {
             if verdict == Verdict::Frozen {
                 continue;
             }
-            match last.filter(|last| last.raw != object.raw || last.labels != object.labels) {
-                Some(last) if compile(&mut Form::new(last)) != Verdict::Rejected => {
-                    self.kept.push(object.key.clone());
-                }
-                _ => left_out.push(object),
+            if last.is_some_and(|last| Self::holds_still(object, last, &mut compile)) {
+                self.kept.push(object.key.clone());
+            } else {
+                left_out.push(object);
             }
         }
         left_out
+    }
+
+    /// Shows the last valid form of an object, which has the object's age, and says whether it was taken.
+    fn holds_still(
+        object: &ConfigObject,
+        last: &ConfigObject,
+        compile: &mut impl FnMut(&mut Form<'_>) -> Verdict,
+    ) -> bool {
+        if last.raw == object.raw && last.labels == object.labels {
+            return false;
+        }
+        let last = ConfigObject { created: object.created, ..last.clone() };
+        compile(&mut Form::new(&last)) != Verdict::Rejected
     }
 
     /// Reports what the schema says of an object that takes no part.

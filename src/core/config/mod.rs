@@ -5,6 +5,7 @@
 //!
 //! [`compile`] goes through the kinds in the order in which they depend on one another: pools, BFD profiles, community
 //! aliases, peers, advertisements. The policy for all kinds is in `judge`, the rules are in one file a kind.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod addresses;
 mod advertisements;

@@ -178,7 +178,8 @@ impl Engine {
         if nodes.is_empty() {
             nodes.push(Arc::new(lone_node(&self.options.node)));
         }
-        let settings = Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
+        let settings =
+            Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
         let compiled = compile(&self.world, &settings, &self.last_valid);
         self.last_valid = compiled.valid;
         let mode = if self.alone || self.options.allocate_for_many { Mode::Allocate } else { Mode::HeldOnly };
@@ -195,8 +196,7 @@ impl Engine {
 
     fn decide(&mut self, services: BTreeSet<ServiceKey>, outcome: &mut Outcome) {
         let Engine { options, world, config, coverage, nodes, allocator, routes, .. } = self;
-        let decisions =
-            Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
+        let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
         let Some(node) = nodes.iter().find(|n| n.name == options.node) else {
             // No such Node (yet): it announces nothing.
             if outcome.reconfigured {
@@ -296,9 +296,11 @@ fn created(object: &Object) -> Option<Timestamp> {
     match object {
         Object::Service(s) => s.created,
         Object::Config(c) => c.created,
-        Object::Allocations(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Node(_) | Object::Secret(_) => {
-            Some(Timestamp::UNIX_EPOCH)
-        }
+        Object::Allocations(_)
+        | Object::EndpointSlice(_)
+        | Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Secret(_) => Some(Timestamp::UNIX_EPOCH),
     }
 }
 
@@ -306,7 +308,11 @@ fn set_created(object: &mut Object, time: Option<Timestamp>) {
     match object {
         Object::Service(s) => s.created = time,
         Object::Config(c) => c.created = time,
-        Object::Allocations(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Node(_) | Object::Secret(_) => {}
+        Object::Allocations(_)
+        | Object::EndpointSlice(_)
+        | Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Secret(_) => {}
     }
 }
 

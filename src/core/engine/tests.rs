@@ -90,9 +90,11 @@ fn pool(dice: &mut Dice) -> Value {
     if dice.chance(8) {
         addresses.push(json!("192.0.2.999/32"));
     }
-    let mut spec = json!({"addresses": addresses, "autoAssign": dice.chance(85), "avoidBuggyIPs": dice.chance(20)});
+    let mut spec =
+        json!({"addresses": addresses, "autoAssign": dice.chance(85), "avoidBuggyIPs": dice.chance(20)});
     if dice.chance(25) {
-        spec["serviceAllocation"] = json!({"priority": dice.roll(4), "namespaces": [format!("ns{}", dice.roll(3))]});
+        spec["serviceAllocation"] =
+            json!({"priority": dice.roll(4), "namespaces": [format!("ns{}", dice.roll(3))]});
     }
     config_object("v1beta1", "IPAddressPool", &format!("p{i}"), spec)
 }
@@ -135,8 +137,10 @@ fn edit(dice: &mut Dice, world: &World) -> SourceChange {
         84..91 => bgp_advertisement(dice),
         91..96 => peer(dice),
         96..98 => config_object("v1beta1", "L2Advertisement", "l2", json!({})),
-        _ => json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"rack": dice.pick(&["a", "b"])}},
-                    "status": {"conditions": [{"type": "NetworkUnavailable", "status": if dice.chance(10) { "True" } else { "False" }}]}}),
+        _ => {
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"rack": dice.pick(&["a", "b"])}},
+                    "status": {"conditions": [{"type": "NetworkUnavailable", "status": if dice.chance(10) { "True" } else { "False" }}]}})
+        }
     };
     SourceChange::Apply(object(&value))
 }
@@ -185,9 +189,11 @@ fn all_objects(world: &World, dated: bool) -> Vec<SourceChange> {
 #[test]
 fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_new_decision() {
     let mut dice = Dice(7);
-    let mut engine = Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    let mut engine =
+        Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
     // What a peer would have by the changes alone.
     let mut told: Routes = BTreeMap::new();
+    let mut with_routes = 0;
     for i in 0..10_000_i64 {
         let now = Timestamp::from_second(1_700_000_000 + i).expect("a time");
         let change = edit(&mut dice, engine.world());
@@ -205,6 +211,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
             }
         }
         assert_eq!(told, routes(engine.routes()), "edit {i}: the changes don't add up to the routes");
+        with_routes += usize::from(told.values().any(|r| r.len() > 3));
         if i % 50 != 0 {
             continue;
         }
@@ -215,7 +222,7 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
         assert_eq!(routes(&from_scratch), routes(engine.routes()), "edit {i}: decided again, it differs");
 
         let mut allocator = Allocator::new(Mode::Allocate, None);
-        allocator.restore(engine.allocator().holdings());
+        allocator.restore(&engine.allocator().holdings());
         let mut restarted =
             Engine::new(options(), allocator, engine.last_valid().clone(), engine.first_seen().clone());
         restarted.apply(all_objects(engine.world(), false), Some(now));
@@ -224,16 +231,22 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
         assert_eq!(routes(engine.routes()), routes(restarted.routes()), "edit {i}: a restart changes routes");
     }
     assert!(engine.allocator().iter().any(|(_, a)| !a.ips.is_empty()), "the edits gave addresses");
-    assert!(routes(engine.routes()).values().any(|r| !r.is_empty()), "and routes");
+    assert!(with_routes > 1000, "and routes, but only {with_routes} times");
 }
 
 #[test]
 fn one_changed_service_costs_one_services_work() {
-    let mut engine = Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    let mut engine =
+        Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
     let mut batch = vec![
         object(&config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["198.18.0.0/15"]}))),
         object(&config_object("v1beta1", "BGPAdvertisement", "a", json!({}))),
-        object(&config_object("v1beta2", "BGPPeer", "r", json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "203.0.113.1"}))),
+        object(&config_object(
+            "v1beta2",
+            "BGPPeer",
+            "r",
+            json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "203.0.113.1"}),
+        )),
     ];
     let web = |i: usize| {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("s{i}"), "namespace": "default"},

@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::args::{AllocateArgs, NodeArgs};
 use super::load::{self, Offline};
 use super::{print, refuse};
-use crate::shell::source::files;
 
 #[derive(Serialize)]
 struct Document {
@@ -78,21 +77,22 @@ pub fn run(args: &AllocateArgs) -> ExitCode {
 /// The addresses of every service, but for those that an Allocations in a file other than `target` gives: an entry in two
 /// documents couldn't be read again.
 fn document(offline: &Offline, target: Option<&Path>) -> Result<Document, String> {
-    let own_file = target.map(files::label);
+    let own_file = target.and_then(|t| t.canonicalize().ok());
     let mut elsewhere: BTreeSet<&ServiceKey> = BTreeSet::new();
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut name = None;
     for located in &offline.objects {
         let Object::Allocations(allocations) = &located.object else { continue };
-        if own_file.as_deref().is_some_and(|own| files::same_file(own, &located.origin.file)) {
+        if own_file.is_some() && Path::new(&*located.origin.file).canonicalize().ok() == own_file {
             name.get_or_insert_with(|| allocations.name.to_string());
-        } else if own_file.is_some() {
+        } else if target.is_some() {
             taken.insert(&allocations.name);
             elsewhere.extend(allocations.entries.iter().map(|e| &e.service));
         }
     }
     let name = name.unwrap_or_else(|| {
-        let candidates = std::iter::once("allocations".to_owned()).chain((2..).map(|i: u64| format!("allocations-{i}")));
+        let candidates =
+            std::iter::once("allocations".to_owned()).chain((2..).map(|i: u64| format!("allocations-{i}")));
         candidates.into_iter().find(|c| !taken.contains(c.as_str())).unwrap_or_default()
     });
     let sorted: BTreeMap<_, _> = offline.engine.allocator().iter().collect();

@@ -7,11 +7,11 @@ use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::config::LastValid;
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, SourceChange};
-use ferrolb_core::manifest::{Located, Skipped};
+use ferrolb_core::manifest::Located;
 use ferrolb_core::types::{Issue, NodeName, ObjectKey};
 
 use super::args::{InputArgs, NodeArgs};
-use crate::shell::source::files;
+use crate::shell::source;
 
 /// The node that there is where the manifests have none and none is named.
 const LONE_NODE: &str = "local";
@@ -34,7 +34,7 @@ pub struct Offline {
 /// One line, where the input can't be read or names an unknown node or peer.
 pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Offline, String> {
     let paths: Vec<PathBuf> = input.files.iter().chain(more).cloned().collect();
-    let loaded = files::load(&paths).map_err(|e| e.to_string())?;
+    let loaded = source::load(&paths).map_err(|e| e.to_string())?;
     let node = NodeName::new(nodes.node.as_deref().unwrap_or(LONE_NODE));
     let down: BTreeSet<NodeName> = nodes.down.iter().map(|n| NodeName::new(n)).collect();
     let options = EngineOptions {
@@ -55,7 +55,10 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
         nodes.node.iter().map(|n| ("--node", n)).chain(nodes.down.iter().map(|n| ("--down", n)))
     {
         if !known(name) {
-            return Err(format!("{flag} names the node {name:?}, which isn't in the manifests (there: {})", names()));
+            return Err(format!(
+                "{flag} names the node {name:?}, which isn't in the manifests (there: {})",
+                names()
+            ));
         }
     }
     for pair in &nodes.bgp_down {
@@ -63,30 +66,22 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
             return Err(format!("--bgp-down takes NODE/PEER, not {pair:?}"));
         };
         if !known(node) {
-            return Err(format!("--bgp-down names the node {node:?}, which isn't in the manifests (there: {})", names()));
+            return Err(format!(
+                "--bgp-down names the node {node:?}, which isn't in the manifests (there: {})",
+                names()
+            ));
         }
         let key = ObjectKey::new("BGPPeer", &input.namespace, peer);
         if engine.world().config_object(&key).is_none() {
-            return Err(format!("--bgp-down names the peer {peer:?}, and there is no such BGPPeer in the manifests"));
+            return Err(format!(
+                "--bgp-down names the peer {peer:?}, and there is no such BGPPeer in the manifests"
+            ));
         }
     }
     Ok(Offline {
         only: nodes.node.is_some().then_some(node),
-        warnings: skipped_kinds(&loaded.skipped),
+        warnings: loaded.warnings,
         objects: loaded.objects,
         engine,
     })
-}
-
-/// One warning for each kind that isn't read.
-fn skipped_kinds(skipped: &[Skipped]) -> Vec<Issue> {
-    let mut kinds = BTreeSet::new();
-    let first = skipped.iter().filter(|s| kinds.insert((s.group().to_owned(), s.kind.clone())));
-    first
-        .map(|s| {
-            let object = ObjectKey::new(&s.kind, s.namespace.as_deref().unwrap_or_default(), &s.name);
-            let message = format!("objects of the kind {} ({}) aren't read", s.kind, s.api_version);
-            Issue::new(&object, None, message)
-        })
-        .collect()
 }

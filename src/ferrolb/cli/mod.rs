@@ -14,6 +14,8 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
+pub use args::StandaloneArgs;
+
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
 /// input can't be read or the arguments are wrong.
 pub fn run() -> ExitCode {
@@ -22,10 +24,10 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Allocate(args) => allocate::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
-        Command::Crds => {
-            print!("{}", ferrolb_api::crd::yaml());
-            ExitCode::SUCCESS
-        }
+        Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => refuse(message),
+        },
     }
 }
 

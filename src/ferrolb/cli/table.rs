@@ -37,13 +37,13 @@ fn issues(out: &mut String, title: &str, issues: &[Issue]) {
 
 fn services(out: &mut String, document: &Document) {
     let name = |namespace: &str, name: &str| format!("{namespace}/{name}");
-    let rows = document.services.iter().map(|s| {
-        [name(&s.namespace, &s.name), s.ips.join(" "), s.pool.clone().unwrap_or_default()]
-    });
+    let rows = document
+        .services
+        .iter()
+        .map(|s| [name(&s.namespace, &s.name), s.ips.join(" "), s.pool.clone().unwrap_or_default()]);
     section(out, "Services", ["SERVICE", "ADDRESSES", "POOL"], rows);
-    let failed = document.services.iter().filter_map(|s| {
-        Some([name(&s.namespace, &s.name), s.error.clone()?])
-    });
+    let failed =
+        document.services.iter().filter_map(|s| Some([name(&s.namespace, &s.name), s.error.clone()?]));
     section(out, "Services that don't get what they ask for", ["SERVICE", "WHY"], failed);
 }
 

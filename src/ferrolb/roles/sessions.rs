@@ -40,7 +40,10 @@ pub fn changes(routes: &[RouteChange]) -> Update {
     for change in routes {
         groups.entry(change.group).or_default().push((change.prefix, change.attributes.clone()));
     }
-    Update { groups: groups.into_iter().map(|(id, c)| (id, GroupChange::Changes(c))).collect(), ..Update::default() }
+    Update {
+        groups: groups.into_iter().map(|(id, c)| (id, GroupChange::Changes(c))).collect(),
+        ..Update::default()
+    }
 }
 
 /// The first IPv4 InternalIP of the Node.

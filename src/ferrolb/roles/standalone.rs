@@ -4,25 +4,29 @@
 //! same set again instead of withdrawing. Running: each batch of changed objects goes through the engine, what differs to the
 //! *wire* thread, and then the state to its file. End: the sessions are closed with a Cease, then the state is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
-use ferrolb_core::engine::{Announcement, Engine, EngineOptions, Outcome, SourceChange};
-use ferrolb_core::types::{Issue, NodeName, ServiceKey};
+use ferrolb_core::engine::{Announcement, Engine, EngineOptions, Outcome};
+use ferrolb_core::types::{GroupId, Issue, NodeName, ServiceKey};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
 use crate::roles::sessions;
-use crate::shell::bgp::{self, WireHandle};
-use crate::shell::source::directory::{Batch, Directory};
+use crate::shell::bgp::{self, WireConfig, WireHandle};
+use crate::shell::net;
+use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{State, StateDirectory};
 use crate::shell::telemetry::log;
 
+/// How many events of sessions may wait for the log.
+const EVENTS: usize = 1024;
 /// How long the state may lag behind: a burst of changes is one write.
 const STATE_DELAY: Duration = Duration::from_millis(200);
 
@@ -45,7 +49,8 @@ pub fn run(args: &StandaloneArgs) -> ExitCode {
 
 async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let (mut state_directory, state) = match &args.state {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
@@ -54,8 +59,18 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let mut standalone = Standalone::new(args, state);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);
-    let mut wire = bgp::spawn(sessions::wire_config(&standalone.node)).map_err(|e| format!("the wire thread can't start: {e}"))?;
-    standalone.send_everything(&wire).await;
+    let addresses = net::follow_addresses()
+        .await
+        .map_err(|e| format!("the addresses of this machine can't be read through netlink: {e}"))?;
+    let (events, mut heard) = mpsc::channel(EVENTS);
+    let wire = bgp::spawn(WireConfig {
+        node: standalone.node.clone(),
+        internal_ipv4: sessions::internal_ipv4(&standalone.engine, &standalone.node),
+        addresses,
+        events,
+    })
+    .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
+    standalone.send_everything(&wire).await?;
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -67,11 +82,12 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         };
         tokio::select! {
             batch = directory.next() => {
+                let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
                 let outcome = standalone.take(batch);
-                standalone.send(&wire, &outcome).await;
+                standalone.send(&wire, &outcome).await?;
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
-            Some(event) = wire.next_event() => sessions::log(&event),
+            Some(event) = heard.recv() => sessions::log(&event),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
                 state_due = None;
@@ -81,7 +97,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         }
     }
     info!(event = "shutdown", "closing the sessions");
-    wire.shutdown().await;
+    wire.shutdown("").await;
     standalone.write_state(state_directory.as_mut());
     Ok(())
 }
@@ -92,7 +108,9 @@ struct Standalone {
     /// What is wrong with the configuration, as last told.
     told: BTreeSet<(bool, Issue)>,
     /// Services of which it was told that they have no address, and why.
-    told_services: std::collections::BTreeMap<ServiceKey, String>,
+    told_services: BTreeMap<ServiceKey, String>,
+    /// The groups that the wire thread was told of.
+    groups: BTreeSet<GroupId>,
     warned_of_node: bool,
 }
 
@@ -108,15 +126,28 @@ impl Standalone {
             allocate_for_many: false,
         };
         let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
-        allocator.restore(state.holdings);
+        allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
-        Standalone { engine, node, told: BTreeSet::new(), told_services: Default::default(), warned_of_node: false }
+        Standalone {
+            engine,
+            node,
+            told: BTreeSet::new(),
+            told_services: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            warned_of_node: false,
+        }
     }
 
     /// Applies a batch, and tells what changed.
     fn take(&mut self, batch: Batch) -> Outcome {
         for problem in &batch.problems {
-            problem.log();
+            error!(event = "manifestError", error = %problem, "a manifest can't be read; what it held before stays");
+        }
+        for problem in &batch.cleared {
+            info!(event = "manifestErrorCleared", error = %problem, "this is mended");
+        }
+        for skipped in source::skipped_warnings(&batch.skipped) {
+            warn!(event = "manifestSkipped", object = %skipped.object(), "{}", skipped.message);
         }
         let outcome = self.engine.apply(batch.changes, Some(Timestamp::now()));
         if outcome.reconfigured {
@@ -129,7 +160,8 @@ impl Standalone {
     fn tell_configuration(&mut self) {
         let config = self.engine.config();
         let errors = config.errors.iter().map(|i| (true, i.clone()));
-        let now: BTreeSet<(bool, Issue)> = errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
+        let now: BTreeSet<(bool, Issue)> =
+            errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
         for (is_error, issue) in now.difference(&self.told) {
             let (object, field) = (issue.object(), issue.field.as_deref().unwrap_or_default());
             if *is_error {
@@ -169,23 +201,32 @@ impl Standalone {
         }
         for (key, announcement) in &outcome.announcements {
             match announcement {
-                Announcement::Announced => info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing"),
-                Announcement::NoAddress => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing"),
-                Announcement::NotAnnounced(reason) => info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing"),
+                Announcement::Announced => {
+                    info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing")
+                }
+                Announcement::NoAddress => {
+                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing")
+                }
+                Announcement::NotAnnounced(reason) => {
+                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing")
+                }
             }
         }
     }
 
-    /// Sessions and routes as they should be, whatever the wire has.
-    async fn send_everything(&self, wire: &WireHandle) {
-        wire.apply(sessions::everything(&self.engine, &self.node)).await;
+    /// Sessions and routes as they should be, whatever the wire thread has.
+    async fn send_everything(&mut self, wire: &WireHandle) -> Result<(), String> {
+        let update = sessions::everything(&self.engine, &self.node, &mut self.groups);
+        wire.apply(update).await.map_err(|e| e.to_string())
     }
 
-    async fn send(&self, wire: &WireHandle, outcome: &Outcome) {
+    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<(), String> {
         if outcome.reconfigured {
-            self.send_everything(wire).await;
-        } else if !outcome.routes.is_empty() {
-            wire.apply(sessions::changes(&outcome.routes)).await;
+            self.send_everything(wire).await
+        } else if outcome.routes.is_empty() {
+            Ok(())
+        } else {
+            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())
         }
     }
 

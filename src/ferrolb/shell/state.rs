@@ -75,7 +75,10 @@ impl StateDirectory {
         })?;
         let lock_path = path.join("lock");
         let lock = File::options().create(true).append(true).open(&lock_path).map_err(|e| {
-            format!("{} can't be opened: {e}; give --state a directory that this user can write", lock_path.display())
+            format!(
+                "{} can't be opened: {e}; give --state a directory that this user can write",
+                lock_path.display()
+            )
         })?;
         lock.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => format!(
@@ -88,7 +91,10 @@ impl StateDirectory {
         let (written, state) = match std::fs::read(&file) {
             Ok(bytes) => {
                 let state = decode(&bytes).map_err(|e| {
-                    format!("{} can't be read: {e}; move it away to start without what it remembers", file.display())
+                    format!(
+                        "{} can't be read: {e}; move it away to start without what it remembers",
+                        file.display()
+                    )
                 })?;
                 (bytes, state)
             }
@@ -149,7 +155,8 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
     if file.version != VERSION {
         return Err(format!("it is of version {}, and this program knows version {VERSION}", file.version));
     }
-    let last_valid = file.last_valid.into_iter().filter_map(kept_object).map(|o| (o.key.clone(), Arc::new(o)));
+    let last_valid =
+        file.last_valid.into_iter().filter_map(kept_object).map(|o| (o.key.clone(), Arc::new(o)));
     let first_seen = file.first_seen.into_iter().map(|f| {
         let id = match f.kind.as_str() {
             "Service" => ObjectId::Service(ServiceKey::new(&f.namespace, &f.name)),
@@ -162,8 +169,18 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
 
 fn kept_object(kept: KeptObject) -> Option<ConfigObject> {
     let text = |pointer| kept.raw.pointer(pointer).and_then(serde_json::Value::as_str);
-    let key = ObjectKey::new(text("/kind")?, text("/metadata/namespace").unwrap_or("default"), text("/metadata/name")?);
+    let key = ObjectKey::new(
+        text("/kind")?,
+        text("/metadata/namespace").unwrap_or("default"),
+        text("/metadata/name")?,
+    );
     let labels = kept.raw.pointer("/metadata/labels").and_then(serde_json::Value::as_object);
     let labels = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
-    Some(ConfigObject { key, version: kept.version, created: kept.created, labels: labels.collect(), raw: kept.raw })
+    Some(ConfigObject {
+        key,
+        version: kept.version,
+        created: kept.created,
+        labels: labels.collect(),
+        raw: kept.raw,
+    })
 }

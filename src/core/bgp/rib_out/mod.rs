@@ -284,7 +284,10 @@ impl Session {
         let pending = self.pending.get_mut(family);
         while out.len() < limit {
             let Some((attributes, prefixes)) = pending.announcements(table) else {
-                return pending.exhausted();
+                if pending.exhausted() {
+                    continue;
+                }
+                return;
             };
             let Ok(block) = self.facts.encode(family, attributes.shared()) else {
                 drop(prefixes);

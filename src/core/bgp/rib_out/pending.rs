@@ -143,7 +143,7 @@ impl Pending {
             }
             return;
         };
-        if sent.is_empty() {
+        if sent.is_empty() && new.len() > 0 {
             *self = Pending::first();
             return;
         }
@@ -171,9 +171,10 @@ impl Pending {
         self.withdraw.is_empty() && self.announce.is_empty() && matches!(self.dump, Dump::Closed | Dump::Done)
     }
 
-    /// How many prefixes wait, apart from a dump.
-    pub(super) fn waiting(&self) -> usize {
-        self.sent.len()
+    /// Whether nothing is kept beyond the dump's progress.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_quiet() && self.sent.is_empty()
     }
 
     /// What to withdraw next, ascending.
@@ -265,12 +266,14 @@ impl Pending {
         }
     }
 
-    /// `announcements` has come to its end.
-    pub(super) fn exhausted(&mut self) {
+    /// `announcements` has come to its end; gives whether there will be more.
+    pub(super) fn exhausted(&mut self) -> bool {
+        let more = matches!(self.dump, Dump::First { again: true, .. });
         self.dump = match &self.dump {
             Dump::First { again: true, .. } => Dump::Again { at: None },
             Dump::First { .. } | Dump::Again { .. } | Dump::Done => Dump::Done,
             Dump::Closed => Dump::Closed,
         };
+        more
     }
 }

@@ -1,7 +1,7 @@
 //! A group's routes of one family, by prefix and in the order of a dump.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,19 +9,22 @@ use ipnet::IpNet;
 
 use crate::types::RouteAttributes;
 
-/// An interned set of attributes: equal ones are mostly the same allocation, so that comparing is cheap.
+/// An interned set of attributes. Equal ones have equal numbers, so that comparing needn't look inside.
 #[derive(Clone, Debug)]
-pub(super) struct Attributes(Arc<RouteAttributes>);
+pub(super) struct Attributes {
+    number: u64,
+    shared: Arc<RouteAttributes>,
+}
 
 impl Attributes {
     pub(super) fn shared(&self) -> &Arc<RouteAttributes> {
-        &self.0
+        &self.shared
     }
 }
 
 impl PartialEq for Attributes {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        self.number == other.number
     }
 }
 
@@ -29,7 +32,7 @@ impl Eq for Attributes {}
 
 impl Ord for Attributes {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+        self.number.cmp(&other.number)
     }
 }
 
@@ -39,13 +42,14 @@ impl PartialOrd for Attributes {
     }
 }
 
-/// Makes equal attribute sets one allocation.
+/// Numbers attribute sets. A number stands for its set as long as anybody holds it, and never for another one.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    known: HashSet<Arc<RouteAttributes>>,
+    known: HashMap<Arc<RouteAttributes>, u64>,
+    next_number: u64,
     /// The pair looked up last: routes come in runs that share one allocation.
     last: Option<(Arc<RouteAttributes>, Attributes)>,
-    /// The size at which those that nobody uses any more are thrown out.
+    /// The size at which those that nobody holds any more are thrown out.
     sweep_at: usize,
 }
 
@@ -58,19 +62,22 @@ impl Interner {
         {
             return answer.clone();
         }
-        let answer = match self.known.get(attributes) {
-            Some(known) => Attributes(known.clone()),
-            None => {
-                if self.known.len() >= self.sweep_at {
-                    self.known.retain(|known| Arc::strong_count(known) > 1);
-                    self.sweep_at = self.known.len().saturating_mul(2).max(Self::LEAST_SWEEP);
-                }
-                self.known.insert(attributes.clone());
-                Attributes(attributes.clone())
-            }
+        let answer = match self.known.get_key_value(attributes) {
+            Some((shared, number)) => Attributes { number: *number, shared: shared.clone() },
+            None => self.add(attributes),
         };
         self.last = Some((attributes.clone(), answer.clone()));
         answer
+    }
+
+    fn add(&mut self, attributes: &Arc<RouteAttributes>) -> Attributes {
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|shared, _| Arc::strong_count(shared) > 1);
+            self.sweep_at = self.known.len().saturating_mul(2).max(Self::LEAST_SWEEP);
+        }
+        self.next_number += 1;
+        self.known.insert(attributes.clone(), self.next_number);
+        Attributes { number: self.next_number, shared: attributes.clone() }
     }
 }
 

@@ -103,3 +103,10 @@ fn deletion_is_not_invalidity() {
     let gone = compiled_after("", &before.valid);
     assert!(gone.config.pools.is_empty() && gone.valid.is_empty());
 }
+
+#[test]
+fn the_last_valid_form_has_the_age_of_its_object() {
+    let before = compiled("IPAddressPool p {addresses: [10.0.0.0/24]}");
+    let after = compiled_after("IPAddressPool p@7 {addresses: [oops]}", &before.valid);
+    assert_eq!(after.config.pools[0].created, jiff::Timestamp::from_second(7).ok());
+}

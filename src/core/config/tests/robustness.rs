@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{BgpAdvertisement, PoolState};
+use crate::world::ObjectId;
 
 const KINDS: [&str; 6] = super::super::KINDS;
 
@@ -84,7 +86,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_objects_compile_and_leave_a_stranger_alone(
@@ -109,5 +111,87 @@ proptest! {
         prop_assert_eq!(&again.config.pools, &all.config.pools);
         prop_assert_eq!(&again.config.peers, &all.config.peers);
         prop_assert_eq!(again.valid, all.valid);
+    }
+}
+
+/// Objects that depend on one another and are in conflict with one another.
+const TANGLE: [&str; 26] = [
+    "IPAddressPool p1@1 {addresses: [10.0.0.0/24]}",
+    "IPAddressPool p1@1 {addresses: [10.0.0.0-10.0.1.128]}",
+    "IPAddressPool p1@1 {addresses: [oops, 10.0.0.0/24]}",
+    "IPAddressPool p2@2 {addresses: [10.0.1.0/24, '2001:db8::/64']}",
+    "IPAddressPool p2@2 {addresses: [10.0.0.128-10.0.3.0]}",
+    "IPAddressPool p3 {addresses: [10.0.2.0-10.0.2.9]}",
+    "IPAddressPool p3 {addresses: []}",
+    "BFDProfile b {echoMode: true}",
+    "BFDProfile b {echoMode: 1}",
+    "Community c1@1 {communities: [{name: x, value: '1:1'}]}",
+    "Community c2@2 {communities: [{name: x, value: '1:2'}, {name: y, value: '1:3'}]}",
+    "Community c2@2 {communities: [{name: y, value: '1:4'}]}",
+    "BGPPeer n1@1 {myASN: 1, peerASN: 2, peerAddress: 10.9.0.1, nodeSelectors: [{matchLabels: {host: n1}}]}",
+    "BGPPeer n1@1 {myASN: 0, peerASN: 2, peerAddress: 10.9.0.1}",
+    "BGPPeer n2@2 {myASN: 1, peerASN: 1, peerAddress: 10.9.0.1, nodeSelectors: [{matchLabels: {host: n2}}]}",
+    "BGPPeer n2@2 {myASN: 1, peerASN: 1, peerAddress: 10.9.0.1}",
+    "BGPPeer all@3 {myASN: 1, peerASN: 2, peerAddress: '::ffff:10.9.0.1', bfdProfile: b}",
+    "BGPPeer all@3 {myASN: 1, peerASN: 2, peerAddress: 10.9.0.2, bfdProfile: b}",
+    "BGPAdvertisement a1@1 {localPref: 1, communities: [x]}",
+    "BGPAdvertisement a1@1 {localPref: 2, asPathPrepend: 3, ipAddressPools: [p1]}",
+    "BGPAdvertisement a2@2 {localPref: 2, communities: [y]}",
+    "BGPAdvertisement a2@2 {peers: [n1, n1]}",
+    "BGPAdvertisement a3@3 {peers: [all], aggregationLength: 24}",
+    "BGPAdvertisement a3@3 {localPref: 2, ipAddressPools: [p2, p3]}",
+    "L2Advertisement l {ipAddressPools: [p1, gone]}",
+    "L2Advertisement l {ipAddressPools: [p1, p1]}",
+];
+
+fn any_tangle() -> impl Strategy<Value = World> {
+    proptest::collection::vec(proptest::sample::select(&TANGLE[..]), 0..16)
+        .prop_map(|lines| world(&lines.join("\n")))
+}
+
+fn names<T>(list: &[T], name: impl Fn(&T) -> &str) -> Vec<String> {
+    list.iter().map(|x| name(x).to_owned()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_accepted_has_no_conflicts(before in any_tangle(), after in any_tangle()) {
+        let before = compile(&before, &settings(), &LastValid::new());
+        let all = compile(&after, &settings(), &before.valid);
+        let accepted: Vec<_> = all.config.pools.iter().filter(|p| p.state == PoolState::Accepted).collect();
+        for (i, a) in accepted.iter().enumerate() {
+            for b in accepted.iter().skip(i + 1) {
+                prop_assert!(!a.ranges.iter().any(|x| b.ranges.iter().any(|y| x.overlaps(y))), "{} {}", a.name, b.name);
+            }
+        }
+        for (i, a) in all.config.peers.iter().enumerate() {
+            for b in all.config.peers.iter().skip(i + 1) {
+                let meet = settings().nodes.iter().any(|n| a.nodes.matches(&n.labels) && b.nodes.matches(&n.labels));
+                prop_assert!(a.target != b.target || !meet, "{} {}", a.name, b.name);
+            }
+        }
+        let again = compile(&after, &settings(), &all.valid);
+        prop_assert_eq!(&again.config.errors, &all.config.errors);
+        prop_assert_eq!(&again.config.pools, &all.config.pools);
+        prop_assert_eq!(&again.config.peers, &all.config.peers);
+        prop_assert_eq!(&again.config.bgp_advertisements, &all.config.bgp_advertisements);
+        prop_assert_eq!((again.valid, again.kept), (all.valid, all.kept));
+    }
+
+    #[test]
+    fn without_the_rejected_objects_the_others_are_the_same(mut tangle in any_tangle()) {
+        let with = compile(&tangle, &settings(), &LastValid::new()).config;
+        for error in &with.errors {
+            tangle.delete(&ObjectId::Config(error.object()));
+        }
+        let without = compile(&tangle, &settings(), &LastValid::new()).config;
+        prop_assert_eq!(&without.errors, &[]);
+        prop_assert_eq!(without.peers, with.peers);
+        let accepted: Vec<_> = with.pools.into_iter().filter(|p| p.state == PoolState::Accepted).collect();
+        prop_assert_eq!(without.pools, accepted);
+        let advertised = |ads: &[BgpAdvertisement]| names(ads, |a| &a.name);
+        prop_assert_eq!(advertised(&without.bgp_advertisements), advertised(&with.bgp_advertisements));
     }
 }

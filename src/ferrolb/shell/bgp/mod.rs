@@ -11,7 +11,6 @@
 //! What this doesn't do: decide what is announced, or listen.
 
 mod control;
-mod dial;
 mod link;
 mod session;
 mod spec;

@@ -15,8 +15,9 @@ use ferrolb_core::types::{Family, RouterId};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::shell::net::{Dial, dial};
+
 use super::control::{Agreement, Shared};
-use super::dial::dial;
 use super::link::{End, Link};
 use super::spec::{Agreed, Counters, Event, SessionSpec};
 
@@ -199,8 +200,9 @@ impl Session {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Connect => {
-                    let spec = self.spec.clone();
-                    self.dialling = Some(Box::pin(async move { dial(&spec).await }));
+                    let SessionSpec { remote, source, ref password, .. } = *self.spec;
+                    let options = Dial { remote, source, password: password.clone(), ttl: self.spec.ttl() };
+                    self.dialling = Some(Box::pin(async move { dial(&options).await }));
                 }
                 Output::Send(message) => self.send(&message),
                 Output::Close => {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
-use ferrolb_core::bgp::rib_out::{Filled, GroupId};
+use ferrolb_core::bgp::rib_out::Filled;
 use ferrolb_core::config::{Peer, PeerTarget};
+use ferrolb_core::types::GroupId;
 use ferrolb_core::types::{
     AddressRange, Asn, Family, FamilySet, Password, RemoteAs, RouteAttributes, RouterId,
 };

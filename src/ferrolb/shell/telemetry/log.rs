@@ -48,11 +48,8 @@ impl LogLevel {
 pub fn init(level: LogLevel) {
     let human = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_max_level(level.filter()).with_writer(std::io::stderr);
-    let started = if human {
-        builder.event_format(Human).try_init()
-    } else {
-        builder.event_format(Json).try_init()
-    };
+    let started =
+        if human { builder.event_format(Human).try_init() } else { builder.event_format(Json).try_init() };
     // The only error is that a subscriber is set already.
     drop(started);
 }
@@ -74,7 +71,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut line = Map::new();
@@ -94,7 +96,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let now = jiff::Timestamp::now().to_string();
@@ -104,7 +111,9 @@ where
         write!(writer, "{time} {:<5} {message}", level_name(event.metadata().level()))?;
         for (key, value) in &fields.0 {
             match value {
-                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => write!(writer, " {key}={text}")?,
+                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
+                    write!(writer, " {key}={text}")?
+                }
                 other => write!(writer, " {key}={other}")?,
             }
         }

@@ -1,0 +1,411 @@
+//! Which file gave which object: turns changed files into changed objects.
+//!
+//! Every object has a list of *claims*, one for each document that holds it, in the order in which they were seen. The first
+//! stands; the others wait, and are errors until one of them goes away. A file whose documents can't all be read keeps what
+//! it gave and no longer shows ([`Claim::stale`]), as long as no other file holds it.
+//!
+//! Only documents whose text is new are parsed. Objects that were handed out aren't kept here, only their names.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use ferrolb_core::engine::SourceChange;
+use ferrolb_core::manifest::{
+    ManifestError, Origin, Parsed, RawDocument, Skipped, duplicate_allocation, duplicate_object, split,
+};
+use ferrolb_core::types::ServiceKey;
+use ferrolb_core::world::{Object, ObjectId};
+
+use super::reading::read_all;
+
+/// Something that can't be read; one line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Problem {
+    /// A document, or an object that is there twice.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A file or a directory.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// As it is shown to users.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// What changed together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// At most one change of each object.
+    pub changes: Vec<SourceChange>,
+    /// The problems that weren't there before.
+    pub problems: Vec<Problem>,
+    /// The problems that are there no more.
+    pub cleared: Vec<Problem>,
+    /// Objects of kinds that aren't read: the first of each kind, once in the life of the source.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Batch {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+            && self.problems.is_empty()
+            && self.cleared.is_empty()
+            && self.skipped.is_empty()
+    }
+}
+
+/// What a file, or a directory, is now.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// This.
+    Bytes(Vec<u8>),
+    /// It is there, but can't be read, for this reason.
+    Unreadable(String),
+    /// It isn't there.
+    Gone,
+}
+
+/// All files and what they gave.
+#[derive(Debug, Default)]
+pub(super) struct DirectoryState {
+    files: HashMap<Arc<str>, File>,
+    claims: HashMap<ObjectId, Vec<Claim>>,
+    /// The objects that something changed about since the last batch, and whether they had been handed out before.
+    touched: HashMap<ObjectId, bool>,
+    /// What there is to complain of, and what of it was said.
+    problems: BTreeMap<Subject, Vec<Problem>>,
+    said: BTreeMap<Subject, Vec<Problem>>,
+    changed_subjects: BTreeSet<Subject>,
+    /// What Allocations objects speak of, and where they are.
+    allocations: BTreeMap<ObjectId, (Origin, Vec<ServiceKey>)>,
+    skipped: Vec<Skipped>,
+    skipped_kinds: HashSet<(String, String)>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// By the hash of its text, what a document holds, in the order of its text.
+    documents: HashMap<u64, Vec<ObjectId>>,
+    /// All that it gives, stale ones too.
+    objects: HashSet<ObjectId>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    origin: Origin,
+    /// The file could not be read in full, and no longer shows this object.
+    stale: bool,
+    /// Until it is handed out.
+    object: Option<Box<Object>>,
+}
+
+/// What a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    File(Arc<str>),
+    Object(ObjectId),
+    Allocations,
+}
+
+/// An object in a file's new text.
+struct Seen {
+    id: ObjectId,
+    origin: Origin,
+    /// `None` where its document is one that was read before.
+    object: Option<Box<Object>>,
+}
+
+impl DirectoryState {
+    /// Takes note of what files are now. A file is named as it is shown to users.
+    pub(super) fn update(&mut self, files: Vec<(Arc<str>, Content)>) {
+        let mut documents = Vec::new();
+        for (name, content) in &files {
+            let Content::Bytes(bytes) = content else { continue };
+            documents.push(self.compare(name, split(name, bytes)));
+        }
+        // All that is new is read at once, so that it keeps every thread busy.
+        let mut counts = Vec::with_capacity(documents.len());
+        let mut unread = Vec::new();
+        for file in &mut documents {
+            let before = unread.len();
+            for document in file.iter_mut() {
+                unread.extend(document.unread.take());
+            }
+            counts.push(unread.len().saturating_sub(before));
+        }
+        let mut parsed = read_all(unread).into_iter();
+        let mut compared = documents.into_iter();
+        for (name, content) in &files {
+            match content {
+                Content::Bytes(_) => {
+                    let file = compared.next().unwrap_or_default();
+                    self.set(name, file, &mut parsed);
+                }
+                Content::Unreadable(reason) => {
+                    let problem = Problem::Unreadable { path: name.to_string(), reason: reason.clone() };
+                    self.set_problems(Subject::File(name.clone()), vec![problem]);
+                }
+                Content::Gone => self.remove(name),
+            }
+        }
+    }
+
+    /// Whether the next batch deletes anything.
+    pub(super) fn deletes(&self) -> bool {
+        self.touched.iter().any(|(id, given)| *given && !self.claims.contains_key(id))
+    }
+
+    /// What changed since the last batch.
+    pub(super) fn take_batch(&mut self) -> Batch {
+        let mut batch = Batch { skipped: std::mem::take(&mut self.skipped), ..Batch::default() };
+        let touched: BTreeMap<ObjectId, bool> = std::mem::take(&mut self.touched).into_iter().collect();
+        let mut allocations_changed = false;
+        for (id, given) in touched {
+            allocations_changed |= matches!(id, ObjectId::Allocations(_));
+            let mut problems = Vec::new();
+            match self.claims.get_mut(&id).and_then(|claims| claims.split_first_mut()) {
+                Some((first, others)) => {
+                    problems.extend(
+                        others.iter().map(|other| duplicate_object(&id, &first.origin, &other.origin).into()),
+                    );
+                    if let Some(object) = first.object.take() {
+                        if let Object::Allocations(a) = &*object {
+                            let services = a.entries.iter().map(|e| e.service.clone()).collect();
+                            self.allocations.insert(id.clone(), (first.origin.clone(), services));
+                        }
+                        batch.changes.push(SourceChange::Apply(*object));
+                    }
+                }
+                None => {
+                    self.allocations.remove(&id);
+                    if given {
+                        batch.changes.push(SourceChange::Delete(id.clone()));
+                    }
+                }
+            }
+            self.set_problems(Subject::Object(id), problems);
+        }
+        if allocations_changed {
+            let problems = self.allocated_twice();
+            self.set_problems(Subject::Allocations, problems);
+        }
+        for subject in std::mem::take(&mut self.changed_subjects) {
+            let now = self.problems.get(&subject).cloned().unwrap_or_default();
+            let before = if now.is_empty() {
+                self.said.remove(&subject)
+            } else {
+                self.said.insert(subject, now.clone())
+            };
+            let before = before.unwrap_or_default();
+            batch.problems.extend(now.iter().filter(|p| !before.contains(p)).cloned());
+            batch.cleared.extend(before.into_iter().filter(|p| !now.contains(p)));
+        }
+        batch
+    }
+
+    /// Which documents of a file were read before.
+    fn compare<'a>(&self, name: &Arc<str>, documents: Vec<RawDocument<'a>>) -> Vec<Compared<'a>> {
+        let old = self.files.get(name);
+        documents
+            .into_iter()
+            .map(|document| {
+                let hash = self.hasher.hash_one(document.text());
+                let known = old.and_then(|f| f.documents.get(&hash)).cloned();
+                let origin = document.origin.clone();
+                Compared { hash, origin, unread: known.is_none().then_some(document), known }
+            })
+            .collect()
+    }
+
+    /// Takes in a file's documents, those that are unknown from `parsed`.
+    fn set(
+        &mut self,
+        name: &Arc<str>,
+        documents: Vec<Compared<'_>>,
+        parsed: &mut impl Iterator<Item = Parsed>,
+    ) {
+        let mut file = File::default();
+        let mut seen: Vec<Seen> = Vec::with_capacity(documents.len());
+        let mut errors: Vec<ManifestError> = Vec::new();
+        for document in documents {
+            let ids = match document.known {
+                Some(ids) => {
+                    seen.extend(ids.iter().map(|id| Seen {
+                        id: id.clone(),
+                        origin: document.origin.clone(),
+                        object: None,
+                    }));
+                    ids
+                }
+                None => {
+                    let Some(Parsed { objects, skipped, errors: new_errors }) = parsed.next() else {
+                        continue;
+                    };
+                    self.note_skipped(skipped);
+                    let whole = new_errors.is_empty();
+                    errors.extend(new_errors);
+                    let ids: Vec<ObjectId> = objects.iter().map(|o| o.object.id()).collect();
+                    for (located, id) in objects.into_iter().zip(&ids) {
+                        let object = Some(Box::new(located.object));
+                        seen.push(Seen { id: id.clone(), origin: located.origin, object });
+                    }
+                    if !whole {
+                        // To be read again, so that its errors are found again.
+                        continue;
+                    }
+                    ids
+                }
+            };
+            file.documents.insert(document.hash, ids);
+        }
+        let mut held = HashSet::with_capacity(seen.len());
+        for object in seen {
+            if !held.insert(object.id.clone()) {
+                // Twice in one file: of two documents that are told apart by their place only, neither can be known again.
+                file.documents.retain(|_, ids| !ids.contains(&object.id));
+                let second = duplicate_object(&object.id, &self.place(name, &object.id), &object.origin);
+                errors.push(second);
+                continue;
+            }
+            self.claim(name, object);
+        }
+        let old = self.files.remove(name).unwrap_or_default();
+        for id in old.objects {
+            if held.contains(&id) {
+                continue;
+            }
+            let may_be_meant = |error: &ManifestError| error.object.as_ref().is_none_or(|named| *named == id);
+            if errors.iter().any(may_be_meant) && self.make_stale(name, &id) {
+                held.insert(id);
+            } else {
+                self.release(name, &id);
+            }
+        }
+        file.objects = held;
+        self.files.insert(name.clone(), file);
+        self.set_problems(Subject::File(name.clone()), errors.into_iter().map(Problem::from).collect());
+    }
+
+    fn remove(&mut self, name: &Arc<str>) {
+        for id in self.files.remove(name).unwrap_or_default().objects {
+            self.release(name, &id);
+        }
+        self.set_problems(Subject::File(name.clone()), vec![]);
+    }
+
+    /// A file shows an object.
+    fn claim(&mut self, name: &Arc<str>, seen: Seen) {
+        let claims = self.claims.entry(seen.id.clone()).or_default();
+        let given = claims.first().is_some_and(|c| c.object.is_none());
+        let alone = claims.iter().all(|c| c.origin.file == *name);
+        let unchanged = seen.object.is_none();
+        match claims.iter_mut().find(|c| c.origin.file == *name) {
+            Some(claim) => {
+                claim.origin = seen.origin;
+                claim.stale = false;
+                if seen.object.is_some() {
+                    claim.object = seen.object;
+                }
+            }
+            None => {
+                // What another file only remembers gives way.
+                let mut forgotten = Vec::new();
+                claims.retain(|c| {
+                    if c.stale {
+                        forgotten.push(c.origin.file.clone());
+                    }
+                    !c.stale
+                });
+                claims.push(Claim { origin: seen.origin, stale: false, object: seen.object });
+                for file in forgotten {
+                    if let Some(file) = self.files.get_mut(&file) {
+                        file.objects.remove(&seen.id);
+                    }
+                }
+            }
+        }
+        if !(unchanged && alone) {
+            self.touched.entry(seen.id).or_insert(given);
+        }
+    }
+
+    /// A file that can't be read in full shows an object no more. False where another file shows it.
+    fn make_stale(&mut self, name: &Arc<str>, id: &ObjectId) -> bool {
+        match self.claims.get_mut(id).map(Vec::as_mut_slice) {
+            Some([claim]) if claim.origin.file == *name => {
+                claim.stale = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A file holds an object no more.
+    fn release(&mut self, name: &Arc<str>, id: &ObjectId) {
+        let Some(claims) = self.claims.get_mut(id) else { return };
+        let given = claims.first().is_some_and(|c| c.object.is_none());
+        claims.retain(|c| c.origin.file != *name);
+        if claims.is_empty() {
+            self.claims.remove(id);
+        }
+        self.touched.entry(id.clone()).or_insert(given);
+    }
+
+    /// Where a file holds an object.
+    fn place(&self, name: &Arc<str>, id: &ObjectId) -> Origin {
+        let claims = self.claims.get(id).map(Vec::as_slice).unwrap_or_default();
+        let own = claims.iter().find(|c| c.origin.file == *name).map(|c| c.origin.clone());
+        own.unwrap_or_else(|| Origin { file: name.clone(), document: 1, line: 1 })
+    }
+
+    fn note_skipped(&mut self, skipped: Vec<Skipped>) {
+        for object in skipped {
+            if self.skipped_kinds.insert((object.group().to_owned(), object.kind.clone())) {
+                self.skipped.push(object);
+            }
+        }
+    }
+
+    fn set_problems(&mut self, subject: Subject, problems: Vec<Problem>) {
+        if problems.is_empty() {
+            if self.problems.remove(&subject).is_none() {
+                return;
+            }
+        } else {
+            self.problems.insert(subject.clone(), problems);
+        }
+        self.changed_subjects.insert(subject);
+    }
+
+    /// Services that more than one Allocations speaks of; the first by name counts.
+    fn allocated_twice(&self) -> Vec<Problem> {
+        let mut first: HashMap<&ServiceKey, &Origin> = HashMap::new();
+        let mut problems = Vec::new();
+        for (id, (origin, services)) in &self.allocations {
+            for service in services {
+                match first.get(service) {
+                    Some(earlier) => problems.push(duplicate_allocation(id, service, earlier, origin).into()),
+                    None => {
+                        first.insert(service, origin);
+                    }
+                }
+            }
+        }
+        problems
+    }
+}
+
+/// A document of a file's new text.
+struct Compared<'a> {
+    hash: u64,
+    origin: Origin,
+    /// What it holds, where it was read before.
+    known: Option<Vec<ObjectId>>,
+    unread: Option<RawDocument<'a>>,
+}

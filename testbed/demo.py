@@ -1,0 +1,212 @@
+#!/usr/bin/python3
+"""The tour: three nodes announce services to a real router; then things change.
+
+    demo.py              the tour, from nothing to nothing
+    demo.py --up NAME    the same lab, left standing
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+from labkit import build
+from labkit.build import BuildError
+from labkit.rack import NODES, ORDERS, WEB4, WEB6, Rack, fair
+from labkit.runner import LAB, LabError
+from labkit.topology import TopologyError
+from labkit.wait import Late
+
+WIDTH = 100
+
+
+class Disproved(Exception):
+    """Something that the tour claims turned out not to be so."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--up", metavar="NAME", help="bring the lab up under this name and leave it standing")
+    options = parser.parse_args()
+    # An orderly end on SIGTERM too: the `finally` below takes the lab down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        prepare()
+        if options.up:
+            leave_standing(options.up)
+        else:
+            tour()
+    except (BuildError, Disproved, LabError, Late, TopologyError) as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; the lab is gone", file=sys.stderr)
+        return 130
+    return 0
+
+
+def prepare():
+    """The binary, before anything else: it is what may take minutes."""
+    if os.geteuid() != 0:
+        raise LabError("the lab is made of network namespaces, which need root; run this with sudo")
+    say("Building FerroLB (nothing to do if it is built already; the first time takes some minutes).")
+    build.binary(quiet=False)
+
+
+def tour():
+    """Every stop in order; the lab goes away at the end, whatever happened."""
+    title("The lab")
+    say("A client, a top-of-rack router (FRR) and three nodes, each with FerroLB and a small HTTP server. All of them read"
+        " the same manifests, a copy of config/demo.")
+    begun = time.monotonic()
+    rack = Rack.up("frr", f"demo-{os.getpid()}")
+    try:
+        rack.wait_ready()
+        say(f"{time.monotonic() - begun:.1f} s from nothing until the router's kernel forwards to all three nodes.")
+        for stop in (sessions, routes, spread, endpoint_moves, not_announced, node_gone):
+            stop(rack)
+    finally:
+        rack.lab.down()
+    title("The end")
+    say("The lab is gone: its processes, namespaces, links and files. `make lab-up` leaves it standing to play in.")
+
+
+def sessions(rack):
+    title("Sessions, as the router sees them")
+    say("Each node has a session over IPv4, for its IPv4 routes, and one over IPv6.")
+    inside(rack, "tor", "vtysh -c 'show bgp summary'")
+
+
+def routes(rack):
+    title("Routes and next hops, as the router sees them")
+    say("`web` has an endpoint on every node: three paths, of which FRR installs all (multipath).")
+    inside(rack, "tor", f"vtysh -c 'show bgp ipv4 unicast {WEB4}/32'")
+    say("This is what the router's kernel forwards by. `orders` (externalTrafficPolicy Local) has its only endpoint on n2.")
+    for address in (WEB4, WEB6, ORDERS):
+        inside(rack, "tor", f"ip route show {address}")
+
+
+def spread(rack):
+    title("One client, 300 connections")
+    say("New TCP connections from one client address, each from a port of its own. Between 20 and 47 % for each node is"
+        " what a fair hash gives.")
+    for address in (WEB4, WEB6):
+        counts = rack.spread(address)
+        shares = ", ".join(f"{node} {count} ({count / 3:.0f} %)" for node, count in counts.items())
+        print(f"    {address:<16} {shares}", flush=True)
+        if not fair(counts):
+            raise Disproved(f"the spread over {address} isn't fair: {counts}")
+
+
+def endpoint_moves(rack):
+    title("An endpoint moves, then goes away")
+    say("The only endpoint of `orders` moves from n2 to n3: one word in orders.yaml.")
+    changed = rack.edit("orders.yaml", "nodeName: n2", "nodeName: n3")
+    rack.wait_hops(ORDERS, {"n3"})
+    say(f"{(time.monotonic() - changed) * 1000:.0f} ms from the edit until the router's kernel has it:")
+    inside(rack, "tor", f"ip route show {ORDERS}")
+    say("Now it isn't ready any more, and nobody announces the address.")
+    changed = rack.edit("orders.yaml", "ready: true", "ready: false")
+    rack.wait_hops(ORDERS, set())
+    say(f"{(time.monotonic() - changed) * 1000:.0f} ms from the edit until the route is gone from the router's kernel:")
+    inside(rack, "tor", f"ip route show {ORDERS}")
+    rack.edit("orders.yaml", "nodeName: n3, conditions: { ready: false }", "nodeName: n2, conditions: { ready: true }")
+    rack.wait_hops(ORDERS, {"n2"})
+
+
+def not_announced(rack):
+    title("Why isn't this service announced?")
+    say("`reports` has an address and an endpoint, and yet the router has no route to it. FerroLB says why, and what would"
+        " have to change.")
+    binary = build.binary()
+    run(["ferrolb", "explain", "default/reports", "-f", "config/demo"], [str(binary), "explain", "default/reports", "-f", str(rack.manifests)])
+
+
+def node_gone(rack):
+    title("A node goes away")
+    say("n2 loses power: FerroLB, the HTTP server and the link at once. A client goes on asking `web` all the while, 200 times a"
+        " second, in turn from 100 source ports, and reports what *it* noticed.")
+    loss = rack.lose("n2", WEB4)
+    inside(rack, "tor", f"ip route show {WEB4}")
+    rows = (
+        ("requests, of which lost", f"{loss.requests}, {loss.lost}"),
+        ("gap that the client saw", f"{loss.gap_ms:.0f} ms (measured in steps of {loss.period_ms:.0f} ms)"),
+        ("flows that n2 had", f"{loss.stranded} of {loss.flows}; all of them moved"),
+        ("flows moved besides", f"{loss.moved} (the router hashes anew over two next hops)"),
+    )
+    for label, value in rows:
+        print(f"    {label:<26} {value}", flush=True)
+    if loss.unanswered:
+        raise Disproved(f"{loss.unanswered} flows are still without an answer")
+    rack.wait_hops(WEB4, NODES.keys() - {"n2"})
+    say("The router closed the sessions; n1 and n3 carry the service:")
+    print(f"    {rack.spread(WEB4)}", flush=True)
+
+
+def leave_standing(name):
+    """`make lab-up`."""
+    rack = Rack.up("frr", name, keep=True)
+    rack.wait_ready()
+    lab = f"{os.path.relpath(LAB)} exec {name}"
+    print(f"""
+The lab stands. Things to try:
+
+    {lab} tor vtysh -c 'show bgp summary'          the router's sessions
+    {lab} tor ip route                             what its kernel forwards by
+    {lab} client curl -s http://{WEB4}/          ask the service; again, and another node may answer
+    {lab} client curl -s 'http://[{WEB6}]/'
+    {lab} n1 tail -f /run/ferrolb.log              FerroLB's log on n1
+    {lab} n1 bash                                  a shell on n1
+    $EDITOR {rack.manifests}/orders.yaml           change something and look at the routes again
+
+Take it down with `make lab-down`.""")
+
+
+def title(text):
+    print(f"\n\n=== {text} {'=' * (WIDTH - len(text) - 5)}", flush=True)
+
+
+def say(text):
+    """A paragraph, wrapped."""
+    line = ""
+    print()
+    for word in text.split():
+        if len(line) + len(word) + 1 > WIDTH:
+            print(line)
+            line = ""
+        line = f"{line} {word}".strip()
+    print(line, flush=True)
+
+
+def inside(rack, node, command):
+    """Shows a command and its output, run inside a node."""
+    print(f"\n  {node}$ {command}", flush=True)
+    output = rack.lab.run(node, family_aware(shlex.split(command)))
+    indent(output or "(nothing)")
+
+
+def family_aware(argv):
+    """`ip route show 2001:..` needs telling that it is about IPv6, unlike a person who reads it."""
+    if argv[:2] == ["ip", "route"] and ":" in argv[-1]:
+        return ["ip", "-6", *argv[1:]]
+    return argv
+
+
+def run(shown, argv):
+    """Shows a command and its output, run here."""
+    print(f"\n  $ {shlex.join(shown)}", flush=True)
+    done = subprocess.run(argv, capture_output=True, text=True)
+    indent(done.stdout + done.stderr)
+
+
+def indent(output):
+    for line in output.splitlines():
+        if line.strip():
+            print(f"    {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""What a router must see of one FerroLB node; run against FRR and BIRD by the modules beside this one.
+
+All tests share one standing lab (`pair.clab.yml` or `pair-bird.clab.yml`) in which each kind of session
+stands by itself. Each test leaves the manifests as it found them.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from labkit import build, topology
+from labkit.runner import Lab
+from labkit.wait import Late, Seen, until
+
+import manifests
+from manifests import Folder
+
+TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
+PASSWORD = "the-right-one"
+NODE_IPV6 = {"2001:db8::81", "2001:db8::82", "2001:db8::83", "2001:db8::84"}
+NODE_IPV4 = {f"198.51.100.{last}" for last in range(129, 134)}
+
+# Session name -> router's address, node's address, further fields of the BGPPeer.
+SESSIONS = {
+    "ebgp4": ("198.51.100.1", "198.51.100.129", {}),
+    "ibgp4": ("198.51.100.2", "198.51.100.130", {"asn": 64513}),
+    "both4": ("198.51.100.3", "198.51.100.131", {"dualStackAddressFamily": True}),
+    "secret4": ("198.51.100.4", "198.51.100.132", {"password": PASSWORD}),
+    "wrong4": ("198.51.100.5", "198.51.100.133", {"password": "a-wrong-one"}),
+    "ebgp6": ("2001:db8::1", "2001:db8::81", {}),
+    "ibgp6": ("2001:db8::2", "2001:db8::82", {"asn": 64513}),
+    "both6": ("2001:db8::3", "2001:db8::83", {"dualStackAddressFamily": True}),
+    "secret6": ("2001:db8::4", "2001:db8::84", {"password": PASSWORD}),
+}
+WEB4, WEB6 = "192.0.2.10/32", "2001:db8:5::10/128"
+# Loose enough for a busy machine; the tests that judge a time measure it themselves.
+SECONDS = 15.0
+QUIET_SECONDS = 0.7
+
+
+class RouterCases:
+    """Mixed into a `unittest.TestCase` that names `topology` and makes `router`."""
+
+    topology = None
+    make_router = None
+
+    @classmethod
+    def setUpClass(cls):
+        binary = build.binary()
+        cls.lab = Lab.claim(f"{cls.topology}-{os.getpid()}", keep=False)
+        cls.addClassCleanup(cls.lab.down)
+        cls.folder = Folder(cls.lab.folder / "manifests")
+        write_base(cls.folder)
+        variables = {"FERROLB_BIN": str(binary), "LAB_MANIFESTS": str(cls.folder.path)}
+        cls.lab.build(topology.load(TOPOLOGIES / f"{cls.topology}.clab.yml", variables))
+        neighbors = {session: node for session, (_, node, _) in SESSIONS.items()}
+        cls.router = cls.make_router(cls.lab, "tor", neighbors)
+        try:
+            cls.wait_base()
+        except Late as late:
+            log = cls.lab.run("n1", ["tail", "-n", "40", "/run/ferrolb.log"], check=False)
+            raise AssertionError(f"the lab isn't ready: {late}\nFerroLB's log:\n{log}") from late
+
+    def setUp(self):
+        write_base(self.folder)
+        self.wait_base()
+
+    # --- sessions
+
+    def test_every_session_but_the_one_with_the_wrong_password_is_established(self):
+        for session in SESSIONS.keys() - {"wrong4"}:
+            with self.subTest(session=session):
+                self.wait_established(session)
+
+    def test_a_wrong_md5_password_keeps_the_session_down_until_it_is_corrected(self):
+        self.wait_established("secret4")
+        self.assertFalse(self.router.established("wrong4"))
+        self.folder.write("peers", *peers(wrong4={"password": PASSWORD}))
+        self.wait_path(WEB4, "wrong4")
+        self.folder.write("peers", *peers())
+        until("wrong4 down again", lambda: not self.router.established("wrong4"), SECONDS)
+
+    def test_the_hold_time_is_the_peers_own(self):
+        self.wait_established("ebgp4")
+        self.assertEqual(self.router.hold_time("ebgp4"), 9)
+
+    def test_a_reset_by_the_router_is_obeyed_and_the_routes_come_back(self):
+        before = self.router.life("ebgp4")
+        self.router.reset("ebgp4")
+        until("ebgp4 up anew", lambda: self.router.established("ebgp4") and self.router.life("ebgp4") != before, SECONDS)
+        self.wait_path(WEB4, "ebgp4")
+
+    def test_an_edit_of_one_peer_touches_no_other_session(self):
+        others = {name: self.router.life(name) for name in ("ebgp4", "ebgp6", "ibgp4")}
+        self.folder.write("peers", *(p for p in peers() if p["metadata"]["name"] != "both4"))
+        until("both4 down", lambda: not self.router.established("both4"), SECONDS)
+        self.folder.write("peers", *peers())
+        self.wait_established("both4")
+        self.assertEqual({name: self.router.life(name) for name in others}, others)
+
+    # --- what a route carries
+
+    def test_an_ebgp_route_of_each_family_has_next_hop_as_path_and_communities(self):
+        for prefix, session, next_hop in ((WEB4, "ebgp4", "198.51.100.129"), (WEB6, "ebgp6", "2001:db8::81")):
+            with self.subTest(session=session):
+                path = self.wait_path(prefix, session)
+                self.assertEqual(path.next_hop, next_hop)
+                self.assertEqual(path.as_path, (64512,))
+                self.assertEqual(path.origin, "IGP")
+                self.assertEqual(path.communities, {"64512:100", "64512:200"})
+                self.assertEqual(path.large_communities, {"64512:1:100"})
+
+    def test_an_ibgp_route_of_each_family_has_local_preference_and_an_empty_as_path(self):
+        for prefix, session, next_hop in ((WEB4, "ibgp4", "198.51.100.130"), (WEB6, "ibgp6", "2001:db8::82")):
+            with self.subTest(session=session):
+                path = self.wait_path(prefix, session)
+                self.assertEqual(path.next_hop, next_hop)
+                self.assertEqual(path.as_path, ())
+                self.assertEqual(path.local_pref, 150)
+                self.assertEqual(path.communities, {"64512:100", "64512:200"})
+                self.assertEqual(path.large_communities, {"64512:1:100"})
+
+    def test_local_preference_is_100_to_ibgp_where_none_is_asked_for(self):
+        self.folder.write("plain", manifests.pool("plain", "192.0.2.64/28"), manifests.advertisement("plain", "plain"),
+                          *manifests.service("plain", "192.0.2.64"))
+        self.addCleanup(self.folder.remove, "plain")
+        path = self.wait_path("192.0.2.64/32", "ibgp4")
+        self.assertEqual(path.local_pref, 100)
+        self.assertEqual((path.communities, path.large_communities), (frozenset(), frozenset()))
+
+    def test_an_ipv4_session_with_both_families_gives_ipv6_routes_the_nodes_ipv6_address(self):
+        self.assertEqual(self.wait_path(WEB4, "both4").next_hop, "198.51.100.131")
+        self.assertIn(self.wait_path(WEB6, "both4").next_hop, NODE_IPV6)
+
+    def test_an_ipv6_session_with_both_families_gives_ipv4_routes_the_nodes_ipv4_address(self):
+        self.assertEqual(self.wait_path(WEB6, "both6").next_hop, "2001:db8::83")
+        self.assertIn(self.wait_path(WEB4, "both6").next_hop, NODE_IPV4)
+
+    def test_a_session_carries_its_own_family_only_unless_told_otherwise(self):
+        self.wait_path(WEB6, "both4")
+        self.assertIsNone(self.router.path(WEB6, "ebgp4"))
+        self.assertIsNone(self.router.path(WEB4, "ebgp6"))
+
+    def test_as_path_prepend_lengthens_the_path_to_ebgp_peers_only(self):
+        self.folder.write("far", manifests.pool("far", "192.0.2.80/28"),
+                          manifests.advertisement("far", "far", asPathPrepend=2), *manifests.service("far", "192.0.2.80"))
+        self.addCleanup(self.folder.remove, "far")
+        self.assertEqual(self.wait_path("192.0.2.80/32", "ebgp4").as_path, (64512, 64512, 64512))
+        self.assertEqual(self.wait_path("192.0.2.80/32", "ibgp4").as_path, ())
+
+    def test_aggregation_announces_one_covering_prefix_until_its_last_service_goes(self):
+        self.folder.write("block", manifests.pool("block", "192.0.2.96/28", "2001:db8:5:1::/112"),
+                          manifests.advertisement("block", "block", aggregationLength=28, aggregationLengthV6=112))
+        self.folder.write("block-a", *manifests.service("block-a", "192.0.2.97"))
+        self.folder.write("block-b", *manifests.service("block-b", "192.0.2.98"))
+        self.folder.write("block-c", *manifests.service("block-c", "2001:db8:5:1::7"))
+        for name in ("block", "block-a", "block-b", "block-c"):
+            self.addCleanup(self.folder.remove, name)
+        self.wait_path("192.0.2.96/28", "ebgp4")
+        self.wait_path("2001:db8:5:1::/112", "ebgp6")
+        self.assertIsNone(self.router.path("192.0.2.97/32", "ebgp4"))
+        self.folder.remove("block-a")
+        time.sleep(QUIET_SECONDS)
+        self.assertIsNotNone(self.router.path("192.0.2.96/28", "ebgp4"))
+        self.folder.remove("block-b")
+        self.wait_no_path("192.0.2.96/28", "ebgp4")
+
+    # --- change
+
+    def test_a_new_service_is_one_update_and_a_removed_one_is_withdrawn(self):
+        self.wait_settled("ebgp4")
+        before = self.router.updates("ebgp4")
+        self.folder.write("more", *manifests.service("more", "192.0.2.20"))
+        self.addCleanup(self.folder.remove, "more")
+        self.wait_path("192.0.2.20/32", "ebgp4")
+        self.wait_settled("ebgp4")
+        self.assertEqual(self.router.updates("ebgp4"), before + 1)
+        self.folder.remove("more")
+        self.wait_no_path("192.0.2.20/32", "ebgp4")
+        self.wait_settled("ebgp4")
+        self.assertEqual(self.router.updates("ebgp4"), before + 2)
+
+    def test_a_file_written_again_with_the_same_content_sends_nothing(self):
+        self.wait_settled("ebgp4")
+        before = self.router.updates("ebgp4")
+        self.folder.write("web4", *manifests.service("web4", "192.0.2.10"))
+        self.wait_settled("ebgp4")
+        self.assertEqual(self.router.updates("ebgp4"), before)
+
+    def test_a_service_whose_last_endpoint_goes_is_withdrawn_and_comes_back_with_it(self):
+        documents = list(manifests.service("web4", "192.0.2.10"))
+        documents[1]["endpoints"] = []
+        self.folder.write("web4", *documents)
+        self.wait_no_path(WEB4, "ebgp4")
+        self.folder.write("web4", *manifests.service("web4", "192.0.2.10"))
+        self.wait_path(WEB4, "ebgp4")
+
+    def test_changed_communities_replace_the_route_without_a_session_reset(self):
+        before = self.router.life("ebgp4")
+        self.folder.write("pools", *pools(communities=["64512:300"]))
+        until("the new community", lambda: self._communities(WEB4, "ebgp4") == {"64512:300"}, SECONDS)
+        self.assertEqual(self.router.life("ebgp4"), before)
+        self.folder.write("pools", *pools())
+        until("the old communities", lambda: self._communities(WEB4, "ebgp4") == {"64512:100", "64512:200"}, SECONDS)
+
+    def test_a_broken_file_takes_nothing_away(self):
+        self.wait_settled("ebgp4")
+        before = self.router.updates("ebgp4")
+        self.folder.write_text("web4", "kind: [Service\n")
+        self.folder.write_text("peers", "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: 7\n")
+        self.wait_settled("ebgp4")
+        self.assertIsNotNone(self.router.path(WEB4, "ebgp4"))
+        self.assertEqual(self.router.updates("ebgp4"), before)
+        self.assertTrue(self.router.established("ebgp6"))
+
+    # --- the end
+
+    def test_sigterm_ends_with_administrative_shutdown_within_a_second(self):
+        self.wait_established("ebgp4")
+        pid = self.lab.run("n1", ["cat", "/run/ferrolb.pid"]).strip()
+        self.addCleanup(self.lab.run, "n1", ["sh", "/run/lab/speaker.sh", "n1"])
+        begun = time.monotonic()
+        self.lab.run("n1", ["sh", "-c", f"kill -TERM {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.02; done"])
+        self.assertLess(time.monotonic() - begun, 1.0)
+        for session in ("ebgp4", "ebgp6", "ibgp4"):
+            with self.subTest(session=session):
+                until("the goodbye", lambda: self.router.said_goodbye(session), 5.0)
+                self.assertFalse(self.router.established(session))
+        self.wait_no_path(WEB4, "ebgp4")
+
+    # --- waiting
+
+    @classmethod
+    def wait_base(cls):
+        cls.wait_path(WEB4, "ebgp4")
+        cls.wait_path(WEB6, "ebgp6")
+
+    @classmethod
+    def wait_established(cls, session):
+        until(f"{session} established", lambda: cls.router.established(session), SECONDS)
+
+    @classmethod
+    def wait_path(cls, prefix, session):
+        until(f"{prefix} over {session}", lambda: cls._seen(prefix, session), SECONDS)
+        return cls.router.path(prefix, session)
+
+    @classmethod
+    def wait_no_path(cls, prefix, session):
+        until(f"{prefix} withdrawn on {session}", lambda: cls.router.path(prefix, session) is None, SECONDS)
+
+    @classmethod
+    def wait_settled(cls, session):
+        """Nothing has come over the session for a while."""
+        def quiet():
+            before = cls.router.updates(session)
+            time.sleep(QUIET_SECONDS)
+            return cls.router.updates(session) == before
+        until(f"{session} quiet", quiet, SECONDS)
+
+    @classmethod
+    def _seen(cls, prefix, session):
+        paths = cls.router.paths(prefix)
+        return Seen(any(path.session == session for path in paths), paths)
+
+    @classmethod
+    def _communities(cls, prefix, session):
+        path = cls.router.path(prefix, session)
+        return path and path.communities
+
+
+def write_base(folder):
+    """The manifests that every test starts from."""
+    folder.write("nodes", manifests.node("n1", "198.51.100.129", "2001:db8::81"))
+    folder.write("peers", *peers())
+    folder.write("pools", *pools())
+    folder.write("web4", *manifests.service("web4", "192.0.2.10"))
+    folder.write("web6", *manifests.service("web6", "2001:db8:5::10"))
+
+
+def peers(**changes):
+    """All peers; `changes` gives fields by session."""
+    for name, (router, node, fields) in SESSIONS.items():
+        yield manifests.peer(name, router, node, **{**fields, **changes.get(name, {})})
+
+
+def pools(communities=("64512:100", "64512:200", "large:64512:1:100")):
+    """The pool of the base services and its advertisement."""
+    yield manifests.pool("base", "192.0.2.10-192.0.2.29", "2001:db8:5::10-2001:db8:5::29")
+    yield manifests.advertisement("base", "base", communities=list(communities), localPref=150)

@@ -252,14 +252,14 @@ fn no_advertisement_is_remedied_by_the_one_that_selects_node_and_service() {
     let far = "{ ipAddressPools: [p2], nodeSelectors: [{ matchLabels: { rack: z } }] }";
     let wide = "{ ipAddressPools: [p2], aggregationLength: 20 }";
     let all = [N1, TOR, POOL, &pool, WEB, SLICE];
-    let with = with(&all, &[&bgp("far", far), &bgp("near", near), &bgp("wide", wide)]);
+    let set = with(&all, &[&bgp("far", far), &bgp("near", near), &bgp("wide", wide)]);
     let said = "no valid BGPAdvertisement covers IPAddressPool p1";
-    let remedy = announced("n1/tor", "noAdvertisement", said, &with);
+    let remedy = announced("n1/tor", "noAdvertisement", said, &set);
     edits(&remedy, &["BGPAdvertisement metallb-system/near: append to spec.ipAddressPools: \"p1\""]);
-    let with = with(&all, &[&bgp("far", far), &l2("far", far)]);
-    let remedy = remedied("n1/tor", "noAdvertisement", "", &with);
+    let set = with(&all, &[&bgp("far", far), &l2("far", far)]);
+    let remedy = remedied("n1/tor", "noAdvertisement", "", &set);
     assert!(remedy.text.ends_with("then the next reason is notOwner"), "{}", remedy.text);
-    let remedy = remedied("n1", "noAdvertisement", "L2Advertisement", &with);
+    let remedy = remedied("n1", "noAdvertisement", "L2Advertisement", &set);
     assert!(remedy.text.ends_with("then the next reason is noMatchingAdvertisement"), "{}", remedy.text);
 }
 
@@ -371,11 +371,9 @@ fn node_conditions_and_labels() {
         N1.replace("rack: a", "rack: a, node.kubernetes.io/exclude-from-external-load-balancers: ''");
     for (place, ad) in [("n1/tor", bgp("a", "{}")), ("n1", l2("a", "{}"))] {
         let all = [TOR, POOL, WEB, SLICE, &ad];
-        let remedy =
-            announced(place, "nodeNetworkUnavailable", "NetworkUnavailable", &with(&all, &[&down]));
+        let remedy = announced(place, "nodeNetworkUnavailable", "NetworkUnavailable", &with(&all, &[&down]));
         assert!(remedy.text.contains("CNI"));
-        let remedy =
-            announced(place, "nodeLabeledExcludeBalancers", "label", &with(&all, &[&excluded]));
+        let remedy = announced(place, "nodeLabeledExcludeBalancers", "label", &with(&all, &[&excluded]));
         assert!(remedy.text.contains("--ignore-exclude-lb"));
         let label = "node.kubernetes.io/exclude-from-external-load-balancers";
         edits(&remedy, &[&format!("Node n1: remove metadata.labels[{label}]")]);
@@ -388,8 +386,8 @@ fn no_local_endpoints_takes_the_cluster_policy() {
     let said = "no ready endpoint for 192.0.2.0 on Node n2";
     let remedy = announced("n2/tor", "noLocalEndpoints", said, &with(&all, &[&bgp("a", "{}")]));
     edits(&remedy, &["Service default/web: set spec.externalTrafficPolicy: \"Cluster\""]);
-    let with = with(&all, &[&l2("a", "{ nodeSelectors: [{ matchLabels: { rack: b } }] }")]);
-    announced("n2", "noLocalEndpoints", said, &with);
+    let set = with(&all, &[&l2("a", "{ nodeSelectors: [{ matchLabels: { rack: b } }] }")]);
+    announced("n2", "noLocalEndpoints", said, &set);
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Book {
         }
     }
 
-    /// The lowest address of `range` that `want` may use: a free one, or one to share.
+    /// The lowest address of `range` that `want` may use: a free one, or one to share. It uses none there so far.
     pub(super) fn lowest(&mut self, range: &AddressRange, avoid_buggy: bool, want: &Want) -> Option<IpAddr> {
         let usable = |ip: IpAddr| !(avoid_buggy && is_buggy(ip));
         let free = self.lowest_free(range, usable);

@@ -282,7 +282,8 @@ impl Allocator {
             // A part of what it holds is what was written before the rest was added: no wish to give that up. All of it in
             // another order is kept in that order.
             let part = source.iter().all(|ip| held.contains(ip));
-            if source == seen || !part || source.len() < held.len() {
+            let whole = part && held.iter().all(|ip| source.contains(ip));
+            if source == seen || !whole {
                 claim.newly = (source != seen && !part).then(|| source.clone());
                 claim.held = held;
             }

@@ -11,6 +11,15 @@
 //!
 //! A wrong type in a `v1` or `discovery.k8s.io` object, or in an Allocations, is an error here. `metallb.io` objects are
 //! kept raw, and only need a name: what else is wrong with them is `config`'s to say.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod base64;
 mod json;

@@ -266,11 +266,15 @@ impl Worker {
                     }
                 },
                 Signal::Done(path) if self.concerns(&path) => {
+                    walk |= self.watches.forget(&path);
                     self.writing.remove(&path);
                     self.unsure.remove(&path);
                     touched.insert(path);
                 }
-                Signal::Directory(path) => walk |= self.concerns(&path),
+                Signal::Directory(path) => {
+                    walk |= self.concerns(&path);
+                    self.watches.forget(&path);
+                }
                 Signal::Allowed(path) => {
                     if self.directories.contains_key(&path) || self.complained.contains(&path) {
                         walk = true;
@@ -325,7 +329,7 @@ impl Worker {
     fn look_at(&self, touched: &HashSet<PathBuf>) -> Option<Vec<(PathBuf, Option<Found>)>> {
         let mut changes = Vec::new();
         for real in touched {
-            if self.links.contains(real) || self.watches.watched.contains_key(real) {
+            if self.links.contains(real) {
                 return None;
             }
             let metadata = fs::symlink_metadata(real);
@@ -501,6 +505,23 @@ impl Watches {
                 self.failed = Some((directory.to_owned(), error));
             }
         }
+    }
+
+    /// A directory came or went. Another in its place, even one with the number of the old, has to be watched anew, and so has
+    /// what is below it. True where it was watched.
+    fn forget(&mut self, directory: &Path) -> bool {
+        if !self.watched.contains_key(directory) {
+            return false;
+        }
+        let watcher = &mut self.watcher;
+        self.watched.retain(|watched, _| {
+            let keep = !watched.starts_with(directory);
+            if !keep {
+                let _ = watcher.unwatch(watched);
+            }
+            keep
+        });
+        true
     }
 
     /// Ends the watch on those that were not asked for.

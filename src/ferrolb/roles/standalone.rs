@@ -51,6 +51,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut inspect = signals(SignalKind::user_defined1())?;
     let (mut state_directory, state) = match &args.state {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),

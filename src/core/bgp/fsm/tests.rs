@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode, Update};
+use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode};
 
 const SECOND: Duration = Duration::from_secs(1);
 

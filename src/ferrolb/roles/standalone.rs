@@ -87,7 +87,11 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 standalone.send(&wire, &outcome).await?;
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
-            Some(event) = heard.recv() => sessions::log(&event),
+            event = heard.recv() => match event {
+                Some(event) => sessions::log(&event),
+                None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
+            },
+            _ = inspect.recv() => sessions::log_all(&wire.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
                 state_due = None;

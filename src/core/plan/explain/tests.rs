@@ -479,10 +479,16 @@ fn loser(all: &[impl AsRef<str>]) -> &'static str {
 fn not_owner_on_layer_2_is_preferred_by_enough() {
     let all = [N1, N2, POOL, WEB, SLICE];
     let plain = with(&all, &[&l2("a", "{}")]);
-    announced(loser(&plain), "notOwner", "both score 0, and of the hashes of NODE#192.0.2.0 its ", &plain);
+    announced(
+        loser(&plain),
+        "notOwner",
+        "since both score 0, and of the hashes of NODE#192.0.2.0 its ",
+        &plain,
+    );
     let heavy = "[{ weight: 100, preference: { matchLabels: { rack: a } } }, { weight: 100, preference: { matchLabels: { rack: a } } }]";
     let heavy = with(&all, &[&l2("a", &format!("{{ preferredNodeSelectors: {heavy} }}"))]);
-    let said = "Node n1 answers for 192.0.2.0: its preferredNodeSelectors score 200, those of Node n2 0";
+    let said =
+        "Node n1 answers for 192.0.2.0, since its preferredNodeSelectors score 200, those of Node n2 0";
     let remedy = announced("n2", "notOwner", said, &heavy);
     assert_eq!(remedy.edits.len(), 3, "{remedy:?}");
     let unnamed = N2.replace("kubernetes.io/hostname: n2, ", "");
@@ -502,6 +508,20 @@ fn not_owner_on_layer_2_names_the_service_that_elects() {
     let slice = SLICE.replace("web", "api");
     let all = [N1, N2, POOL, &web, &api, SLICE, &slice, &l2("a", "{}")];
     announced(loser(&all), "notOwner", "(Service default/api elects, the first by name", &all);
+}
+
+#[test]
+fn not_owner_on_layer_2_becomes_a_candidate_first() {
+    // The first address has an endpoint on n1 only, so that n1 answers for both.
+    let dual = DUAL.replace("ipFamilyPolicy", "externalTrafficPolicy: Local, ipFamilyPolicy");
+    let slice6 = SLICE.replace("web-1", "web-6").replace("IPv4", "IPv6").replace("10.2.0.1", "'fd00:2::1'");
+    let slice6 = slice6.replace("nodeName: n1", "nodeName: n2");
+    let scene = Scene::of(&[N1, N2, DUAL_POOL, &dual, SLICE, &slice6, &l2("a", "{}")]);
+    let all = at(&scene.explain("web"), "n2");
+    let why = all.iter().find(|w| w.reason == "notOwner").expect("another owner");
+    assert!(why.message.contains("and Node n2 isn't a candidate"), "{}", why.message);
+    assert!(why.remedy.text.contains("Service default/web for 192.0.2.0"), "{}", why.remedy.text);
+    scene.after(&why.remedy);
 }
 
 /// Service `web` has an `error`; after the edits it has an address and none.
@@ -534,6 +554,12 @@ fn services_without_an_address_get_one() {
         let pool = format!("annotations: {{ {annotation}/address-pool: gone }}, labels");
         served("unknown pool", &[POOL, &WEB.replace("labels", &pool)]);
     }
+    let asks = WEB.replace("labels", "annotations: { metallb.io/address-pool: pool }, labels");
+    let remedy = served("no available IPs in pool", &[&full, &other, &asks]);
+    assert!(remedy.text.starts_with("enlarge IPAddressPool pool"), "{}", remedy.text);
+    let elsewhere = "{ addresses: [192.0.2.0/24], serviceAllocation: { namespaces: [other] } }";
+    let remedy = served("not compatible", &[&config("IPAddressPool", "pool", elsewhere), &asks]);
+    assert_eq!(remedy.edits.len(), 2, "{remedy:?}");
     let remedy = served("", &[POOL, DUAL]);
     edits(&remedy, &["Service default/web: set spec.ipFamilyPolicy: \"PreferDualStack\""]);
     served("type LoadBalancer", &[POOL, &WEB.replace("type: LoadBalancer, ", "")]);

@@ -43,6 +43,9 @@ impl Text {
 
     fn node(&mut self, node: &NodeExplanation) {
         self.wrapped(0, &format!("Node {}", node.name));
+        if node.bgp.is_empty() && node.layer2.is_none() {
+            self.wrapped(2, "no session with the BGPPeer that is asked for");
+        }
         let mut peers: &[PeerExplanation] = &node.bgp;
         while let Some((first, others)) = peers.split_first() {
             // Neighbours with the same to say share it.

@@ -205,21 +205,21 @@ fn owner(case: &Case<'_>, election: Option<&Election>, ips: &str) -> String {
     };
     let how = match election.candidates.iter().find(|c| c.node == case.node.name) {
         None => format!(
-            "{} isn't a candidate, having no ready endpoint of Service {} for {}, or no advertisement",
+            "and {} isn't a candidate, having no ready endpoint of Service {} for {}, or no advertisement",
             case.node(),
             election.service,
             election.electing
         ),
         Some(ours) if ours.score < owner.score => {
             format!(
-                "its preferredNodeSelectors score {}, those of {} {}",
+                "since its preferredNodeSelectors score {}, those of {} {}",
                 owner.score,
                 case.node(),
                 ours.score
             )
         }
         Some(ours) => format!(
-            "both score {}, and of the hashes of NODE#{} its {} is lower than {} of {}",
+            "since both score {}, and of the hashes of NODE#{} its {} is lower than {} of {}",
             owner.score,
             election.electing,
             short_hash(owner),
@@ -227,7 +227,7 @@ fn owner(case: &Case<'_>, election: Option<&Election>, ips: &str) -> String {
             case.node()
         ),
     };
-    format!("Node {} answers for {ips}{elects}: {how}", owner.node)
+    format!("Node {} answers for {ips}{elects}, {how}", owner.node)
 }
 
 /// The first four octets.

@@ -15,6 +15,9 @@
 mod reason;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -241,9 +244,12 @@ impl Machine {
         }
     }
 
-    /// Acts on what is due at `now`.
+    /// Acts on what is due at `now`, up to the first change of state: what is due then is due at once.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.pop_due(now) {
+        let state = self.state;
+        while self.state == state
+            && let Some(timer) = self.timers.pop_due(now)
+        {
             match timer {
                 Timer::Retry => self.start(now, Reason::Retry),
                 Timer::Attempt => {

@@ -283,11 +283,6 @@ impl Shared {
         };
         for family in Family::ALL.into_iter().filter(|f| before.contains(*f) != now.contains(*f)) {
             let cleared = before.contains(family);
-            if cleared {
-                tracing::info!(%peer, %family, "routes have a next hop again");
-            } else {
-                tracing::warn!(%peer, %family, reason = "noNextHop", "routes aren't sent: no address of the node can be their next hop");
-            }
             self.tell(Event::NoNextHop { peer: peer.clone(), family, cleared });
         }
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use ferrolb_core::bgp::fsm::{Input, Machine, Output, Reason, State, Transition};
+use ferrolb_core::bgp::fsm::{Input, Machine, Output, State, Transition};
 use ferrolb_core::bgp::local;
 use ferrolb_core::bgp::rib_out::{Facts, PerFamily, SessionId};
 use ferrolb_core::bgp::wire::{self, Message};
@@ -38,8 +38,6 @@ pub(super) struct Session {
     link: Option<Link>,
     /// A connection whose last words are still to be written.
     leaving: Option<Link>,
-    /// The last reason why no session came about, so that it is told loudly only once.
-    told: Option<Reason>,
 }
 
 /// What woke the task.
@@ -54,7 +52,7 @@ enum Woken {
 impl Session {
     pub(super) fn new(id: SessionId, shared: Rc<Shared>, bell: Rc<Notify>, spec: Rc<SessionSpec>) -> Session {
         let machine = Machine::new(spec.session.clone(), rand::random());
-        Session { id, shared, bell, spec, machine, dialling: None, link: None, leaving: None, told: None }
+        Session { id, shared, bell, spec, machine, dialling: None, link: None, leaving: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -243,7 +241,6 @@ impl Session {
     }
 
     fn changed(&mut self, transition: Transition) {
-        self.log(&transition);
         let Transition { old, new, reason } = transition;
         if new == State::Established {
             self.attach();
@@ -294,25 +291,6 @@ impl Session {
     fn count(&self, add: impl FnOnce(&mut Counters)) {
         if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
             add(&mut entry.counters);
-        }
-    }
-
-    /// One event for each change of state. Attempts that go on failing for the same reason are told once.
-    fn log(&mut self, transition: &Transition) {
-        let Transition { old, new, reason } = transition;
-        let (peer, remote) = (&self.spec.name, self.spec.remote);
-        let failed = matches!(new, State::Idle | State::Active);
-        let trying = *new == State::Connect && self.told.is_some();
-        if trying || failed && self.told.as_ref() == Some(reason) {
-            tracing::debug!(%peer, %remote, %old, %new, %reason, "BGP session changed");
-        } else if failed && !matches!(reason, Reason::Stopped(_)) {
-            tracing::warn!(%peer, %remote, %old, %new, %reason, "BGP session changed");
-            self.told = Some(reason.clone());
-        } else {
-            tracing::info!(%peer, %remote, %old, %new, %reason, "BGP session changed");
-        }
-        if *new == State::Established {
-            self.told = None;
         }
     }
 }

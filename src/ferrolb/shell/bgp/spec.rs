@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
 use ferrolb_core::bgp::rib_out::Filled;
 use ferrolb_core::config::{Peer, PeerTarget};
-use ferrolb_core::types::GroupId;
 use ferrolb_core::types::{
-    AddressRange, Asn, Family, FamilySet, Password, RemoteAs, RouteAttributes, RouterId,
+    AddressRange, Asn, Family, FamilySet, GroupId, Password, RemoteAs, RouteAttributes, RouterId,
 };
 use ipnet::IpNet;
 

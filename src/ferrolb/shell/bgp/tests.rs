@@ -9,9 +9,8 @@ use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RouteRefresh, Session,
 };
-use ferrolb_core::types::GroupId;
 use ferrolb_core::types::{
-    Asn, Family, FamilySet, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
+    Asn, Family, FamilySet, GroupId, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
 };
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

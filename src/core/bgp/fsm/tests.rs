@@ -1,0 +1,342 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn asn(number: u32) -> Asn {
+    Asn::new(number).unwrap()
+}
+
+fn config() -> Config {
+    Config {
+        role: Role::Dial,
+        my_asn: asn(64512),
+        shown_asn: asn(64512),
+        remote_as: RemoteAs::Number(asn(64513)),
+        hold_time: 90,
+        keepalive_time: None,
+        connect_cap: DEFAULT_CONNECT_CAP,
+        families: FamilySet::only(Family::V4),
+        extended_next_hop: false,
+    }
+}
+
+fn id(last: u8) -> RouterId {
+    RouterId::new(Ipv4Addr::new(10, 0, 0, last)).unwrap()
+}
+
+fn their_open() -> Open {
+    Open {
+        my_as: 64513,
+        hold_time: 180,
+        identifier: id(2).get(),
+        capabilities: vec![
+            Capability::MultiProtocol(AfiSafi::IPV4_UNICAST),
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(64513),
+        ],
+    }
+}
+
+/// A machine, its clock, and what it has wanted so far.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(config: Config) -> Bench {
+        Bench { machine: Machine::new(config, 1), now: Instant::now() }
+    }
+
+    /// As far as `state`.
+    fn at(config: Config, state: State) -> Bench {
+        let mut bench = Bench::new(config);
+        let steps = [
+            (State::Connect, Input::Start),
+            (State::OpenSent, Input::Connected { router_id: id(1) }),
+            (State::OpenConfirm, Input::Received(Message::Open(their_open()))),
+            (State::Established, Input::Received(Message::Keepalive)),
+        ];
+        for (reached, input) in steps {
+            bench.give(input);
+            assert_eq!(bench.machine.state(), reached);
+            if reached == state {
+                break;
+            }
+        }
+        bench
+    }
+
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        self.machine.handle(self.now, input);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.machine.poll_output()).collect()
+    }
+
+    /// Lets time pass until something happens, for at most so long.
+    fn wait(&mut self, longest: Duration) -> Vec<Output> {
+        let end = self.now + longest;
+        while let Some(next) = self.machine.next_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.machine.handle_timeout(self.now);
+            let outputs = self.outputs();
+            if !outputs.is_empty() {
+                return outputs;
+            }
+        }
+        self.now = end;
+        Vec::new()
+    }
+
+    /// The NOTIFICATION among outputs that end the session.
+    fn ended(&self, outputs: &[Output]) -> Notification {
+        let [Output::Send(Message::Notification(notification)), Output::Close, Output::Changed(change)] =
+            outputs
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!((change.new, self.machine.state()), (State::Idle, State::Idle));
+        notification.clone()
+    }
+}
+
+#[test]
+fn a_session_comes_up() {
+    let mut bench = Bench::new(config());
+    let change = |old, new, reason| Output::Changed(Transition { old, new, reason });
+    let outputs = bench.give(Input::Start);
+    assert_eq!(outputs, [Output::Connect, change(State::Idle, State::Connect, Reason::Started)]);
+    let outputs = bench.give(Input::Connected { router_id: id(1) });
+    let [Output::Send(Message::Open(open)), Output::Changed(_)] = outputs.as_slice() else { panic!() };
+    assert_eq!((open.my_as, open.hold_time, open.identifier), (64512, 90, id(1).get()));
+    let offered = [
+        Capability::MultiProtocol(AfiSafi::IPV4_UNICAST),
+        Capability::RouteRefresh,
+        Capability::FourOctetAs(64512),
+    ];
+    assert_eq!(open.capabilities, offered);
+    let outputs = bench.give(Input::Received(Message::Open(their_open())));
+    let confirmed = change(State::OpenSent, State::OpenConfirm, Reason::OpenReceived);
+    assert_eq!(outputs, [Output::Send(Message::Keepalive), confirmed]);
+    let outputs = bench.give(Input::Received(Message::Keepalive));
+    assert_eq!(outputs, [change(State::OpenConfirm, State::Established, Reason::KeepaliveReceived)]);
+    let negotiated = bench.machine.negotiated().unwrap();
+    assert_eq!(negotiated.hold_time, Some(90 * SECOND));
+    assert_eq!(negotiated.keepalive_time, Some(30 * SECOND));
+    assert!(!negotiated.internal && negotiated.session.four_octet_as);
+
+    // KEEPALIVEs go out every 30 s, on the dot; the hold timer ends at 90 s after the last of the peer's.
+    for _ in 0..5 {
+        let before = bench.now;
+        assert_eq!(bench.wait(60 * SECOND), [Output::Send(Message::Keepalive)]);
+        assert_eq!(bench.now - before, 30 * SECOND);
+        bench.give(Input::Received(Message::Keepalive));
+    }
+    let heard = bench.now;
+    bench.wait(60 * SECOND);
+    bench.wait(60 * SECOND);
+    let outputs = bench.wait(60 * SECOND);
+    assert_eq!(bench.now - heard, 90 * SECOND);
+    // At the same moment a KEEPALIVE is due: it may come first.
+    let end = outputs.iter().position(|o| matches!(o, Output::Send(Message::Notification(_)))).unwrap();
+    assert_eq!(bench.ended(&outputs[end..]).error, ErrorCode::HoldTimerExpired);
+}
+
+#[test]
+fn the_peers_open_is_judged() {
+    let refused = |config: Config, edit: fn(&mut Open)| {
+        let mut bench = Bench::at(config, State::OpenSent);
+        let mut open = their_open();
+        edit(&mut open);
+        let outputs = bench.give(Input::Received(Message::Open(open)));
+        bench.ended(&outputs)
+    };
+    let number = |number| Config { remote_as: RemoteAs::Number(asn(number)), ..config() };
+    let remote = |remote_as| Config { remote_as, ..config() };
+    let code = |subcode| Notification::new(ErrorCode::Open(subcode));
+    let bad_as = code(OpenSubcode::BadPeerAs);
+    assert_eq!(refused(number(64514), |_| {}), bad_as);
+    assert_eq!(refused(remote(RemoteAs::Internal), |_| {}), bad_as);
+    assert_eq!(
+        refused(remote(RemoteAs::External), |open| open.capabilities = vec![Capability::FourOctetAs(64512)]),
+        bad_as
+    );
+    assert_eq!(refused(config(), |open| open.capabilities = vec![Capability::FourOctetAs(0)]), bad_as);
+    assert_eq!(refused(config(), |open| open.hold_time = 2), code(OpenSubcode::UnacceptableHoldTime));
+    assert_eq!(
+        refused(Config { hold_time: 0, ..config() }, |open| open.hold_time = 1),
+        code(OpenSubcode::UnacceptableHoldTime)
+    );
+    let bad_id = code(OpenSubcode::BadBgpIdentifier);
+    assert_eq!(refused(config(), |open| open.identifier = Ipv4Addr::UNSPECIFIED), bad_id);
+    let internal = |open: &mut Open| {
+        open.capabilities[2] = Capability::FourOctetAs(64512);
+        open.identifier = id(1).get();
+    };
+    assert_eq!(refused(remote(RemoteAs::Internal), internal), bad_id);
+    let no_family =
+        refused(config(), |open| open.capabilities[0] = Capability::MultiProtocol(AfiSafi::IPV6_UNICAST));
+    let data = vec![1, 4, 0, 1, 0, 1];
+    assert_eq!(no_family, Notification { error: ErrorCode::Open(OpenSubcode::UnsupportedCapability), data });
+}
+
+#[test]
+fn what_is_negotiated_follows_from_both_opens() {
+    let negotiated = |config: Config, edit: fn(&mut Open)| {
+        let ours = negotiate::open(&config, id(1));
+        let mut theirs = their_open();
+        edit(&mut theirs);
+        negotiate::negotiate(&config, &ours, &theirs).unwrap()
+    };
+    let none = negotiated(config(), |open| open.hold_time = 0);
+    assert_eq!((none.hold_time, none.keepalive_time), (None, None));
+    let own = Config { keepalive_time: Some(Duration::from_millis(1500)), ..config() };
+    let third = negotiated(own.clone(), |open| open.hold_time = 3);
+    assert_eq!((third.hold_time, third.keepalive_time), (Some(3 * SECOND), Some(SECOND)));
+    assert_eq!(negotiated(own, |_| {}).keepalive_time, Some(Duration::from_millis(1500)));
+    // A peer without any capability: 2-octet AS, IPv4.
+    let old = negotiated(config(), |open| open.capabilities.clear());
+    assert!(!old.session.four_octet_as && old.session.families == FamilySet::only(Family::V4));
+    // The AS that we show decides about internal, and a large one shows as AS_TRANS in 2 octets.
+    let shown = Config { shown_asn: asn(70_000), ..config() };
+    assert_eq!(negotiate::open(&shown, id(1)).my_as, 23456);
+    assert!(!negotiated(shown, |_| {}).internal);
+}
+
+#[test]
+fn what_does_not_fit_the_state_ends_the_session() {
+    let update = || Message::Update(Box::default());
+    let open = || Message::Open(their_open());
+    let cases = [
+        (State::OpenSent, Message::Keepalive, FsmSubcode::UnexpectedInOpenSent, 4),
+        (State::OpenSent, update(), FsmSubcode::UnexpectedInOpenSent, 2),
+        (State::OpenConfirm, update(), FsmSubcode::UnexpectedInOpenConfirm, 2),
+        (State::OpenConfirm, open(), FsmSubcode::UnexpectedInOpenConfirm, 1),
+        (State::Established, open(), FsmSubcode::UnexpectedInEstablished, 1),
+    ];
+    for (state, message, subcode, kind) in cases {
+        let mut bench = Bench::at(config(), state);
+        let outputs = bench.give(Input::Received(message));
+        let expected = Notification { error: ErrorCode::Fsm(subcode), data: vec![kind] };
+        assert_eq!(bench.ended(&outputs), expected);
+    }
+    let mut bench = Bench::at(config(), State::Established);
+    let error = WireError::BadMessageLength { length: 5000 };
+    let outputs = bench.give(Input::Malformed { kind: None, error: error.clone() });
+    assert_eq!(bench.ended(&outputs), error.notification());
+    // NOTIFICATIONs are obeyed, and not answered, even those that can't be read.
+    for input in [
+        Input::Received(Message::Notification(Notification::cease(
+            CeaseSubcode::AdministrativeShutdown,
+            "bye",
+        ))),
+        Input::Malformed { kind: Some(MessageType::Notification), error },
+    ] {
+        let mut bench = Bench::at(config(), State::Established);
+        let outputs = bench.give(input);
+        assert!(matches!(outputs.as_slice(), [Output::Close, Output::Changed(_)]), "{outputs:?}");
+        assert_eq!(bench.machine.state(), State::Idle);
+    }
+}
+
+#[test]
+fn silence_ends_the_session_in_every_state() {
+    for (state, longest) in [(State::OpenSent, 240), (State::OpenConfirm, 90), (State::Established, 90)] {
+        let mut bench = Bench::at(config(), state);
+        let begin = bench.now;
+        while bench.machine.state() == state {
+            bench.wait(300 * SECOND);
+        }
+        assert_eq!((bench.now - begin, bench.machine.state()), (longest * SECOND, State::Idle), "{state}");
+    }
+    // No hold time: Established lasts, OpenConfirm doesn't.
+    let without = Config { hold_time: 0, ..config() };
+    let mut bench = Bench::at(without.clone(), State::Established);
+    assert_eq!(bench.wait(3600 * SECOND), []);
+    let mut bench = Bench::at(without, State::OpenConfirm);
+    let outputs = bench.wait(300 * SECOND);
+    assert_eq!(bench.ended(&outputs).error, ErrorCode::HoldTimerExpired);
+}
+
+#[test]
+fn attempts_back_off_until_a_session_has_proved_stable() {
+    let mut bench = Bench::at(config(), State::Connect);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        bench.give(Input::ConnectFailed("refused".to_owned()));
+        assert_eq!(bench.machine.state(), State::Active);
+        let begin = bench.now;
+        assert!(matches!(bench.wait(20 * SECOND).as_slice(), [Output::Connect, Output::Changed(_)]));
+        waits.push(bench.now - begin);
+    }
+    for (wait, longest) in waits.iter().zip([0, 1, 2, 4, 8, 10, 10, 10]) {
+        let longest = longest * SECOND;
+        assert!((longest.mul_f64(0.75)..=longest).contains(wait), "{wait:?} for {longest:?}");
+    }
+    // Nobody answers: each attempt has its end.
+    let begin = bench.now;
+    let outputs = bench.wait(60 * SECOND);
+    assert!(matches!(outputs.as_slice(), [Output::Close, Output::Changed(_)]), "{outputs:?}");
+    assert_eq!(bench.now - begin, 10 * SECOND);
+
+    let reconnects_at_once = |lasting: Duration| {
+        let mut bench = Bench::at(config(), State::Connect);
+        bench.give(Input::ConnectFailed(String::new()));
+        bench.wait(SECOND);
+        for input in [
+            Input::Connected { router_id: id(1) },
+            Input::Received(Message::Open(their_open())),
+            Input::Received(Message::Keepalive),
+        ] {
+            bench.give(input);
+        }
+        let end = bench.now + lasting;
+        while bench.now < end {
+            bench.wait((end - bench.now).min(20 * SECOND));
+            bench.give(Input::Received(Message::Keepalive));
+        }
+        bench.give(Input::Closed(None));
+        bench.machine.next_timeout() == Some(bench.now)
+    };
+    assert!(!reconnects_at_once(80 * SECOND));
+    assert!(reconnects_at_once(91 * SECOND));
+}
+
+#[test]
+fn stop_says_why_and_ends_the_attempts() {
+    for state in [State::Connect, State::OpenSent, State::OpenConfirm, State::Established] {
+        let mut bench = Bench::at(config(), state);
+        let outputs = bench.give(Input::Stop(Stop::Shutdown("maintenance".to_owned())));
+        if state == State::Connect {
+            assert!(matches!(outputs.as_slice(), [Output::Close, Output::Changed(_)]));
+        } else {
+            let cease = Notification::cease(CeaseSubcode::AdministrativeShutdown, "maintenance");
+            assert_eq!(bench.ended(&outputs), cease);
+        }
+        assert_eq!(bench.machine.next_timeout(), None);
+        // What still comes from the old connection changes nothing.
+        assert_eq!(bench.give(Input::Received(Message::Keepalive)), []);
+        assert_eq!(bench.give(Input::Closed(None)), []);
+        assert_eq!(bench.give(Input::Connected { router_id: id(1) }), [Output::Close]);
+        bench.give(Input::Start);
+        assert_eq!(bench.machine.state(), State::Connect);
+    }
+    let mut bench = Bench::at(config(), State::Established);
+    let outputs = bench.give(Input::Stop(Stop::Deconfigured));
+    assert_eq!(bench.ended(&outputs), Notification::cease(CeaseSubcode::PeerDeconfigured, ""));
+}
+
+#[test]
+fn refresh_is_passed_on_for_carried_families_only() {
+    let mut bench = Bench::at(config(), State::Established);
+    let refresh = |family| Input::Received(Message::RouteRefresh(RouteRefresh::request(family)));
+    assert_eq!(bench.give(refresh(Family::V4)), [Output::Refresh(Family::V4)]);
+    assert_eq!(bench.give(refresh(Family::V6)), []);
+    assert_eq!(bench.machine.state(), State::Established);
+}

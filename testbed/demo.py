@@ -94,10 +94,15 @@ def spread(rack):
         " what a fair hash gives.")
     for address in (WEB4, WEB6):
         counts = rack.spread(address)
-        shares = ", ".join(f"{node} {count} ({count / 3:.0f} %)" for node, count in counts.items())
-        print(f"    {address:<16} {shares}", flush=True)
+        print(f"    {address:<16} {shares(counts)}", flush=True)
         if not fair(counts):
             raise Disproved(f"the spread over {address} isn't fair: {counts}")
+
+
+def shares(counts):
+    """`n1 98 (33 %), ...`"""
+    total = sum(counts.values())
+    return ", ".join(f"{node} {count} ({100 * count / total:.0f} %)" for node, count in counts.items())
 
 
 def endpoint_moves(rack):
@@ -134,7 +139,7 @@ def node_gone(rack):
         ("requests, of which lost", f"{loss.requests}, {loss.lost}"),
         ("gap that the client saw", f"{loss.gap_ms:.0f} ms (measured in steps of {loss.period_ms:.0f} ms)"),
         ("flows that n2 had", f"{loss.stranded} of {loss.flows}; all of them moved"),
-        ("flows moved besides", f"{loss.moved} (the router hashes anew over two next hops)"),
+        ("other flows that moved", f"{loss.moved} (the router shares all flows out anew, over two next hops)"),
     )
     for label, value in rows:
         print(f"    {label:<26} {value}", flush=True)
@@ -142,25 +147,27 @@ def node_gone(rack):
         raise Disproved(f"{loss.unanswered} flows are still without an answer")
     rack.wait_hops(WEB4, NODES.keys() - {"n2"})
     say("The router closed the sessions; n1 and n3 carry the service:")
-    print(f"    {rack.spread(WEB4)}", flush=True)
+    print(f"    {WEB4:<16} {shares(rack.spread(WEB4))}", flush=True)
 
 
 def leave_standing(name):
     """`make lab-up`."""
     rack = Rack.up("frr", name, keep=True)
     lab = f"{os.path.relpath(LAB)} exec {name}"
-    print(f"""
-The lab stands. Things to try:
-
-    {lab} tor vtysh -c 'show bgp summary'          the router's sessions
-    {lab} tor ip route                             what its kernel forwards by
-    {lab} client curl -s http://{WEB4}/          ask the service; again, and another node may answer
-    {lab} client curl -s 'http://[{WEB6}]/'
-    {lab} n1 tail -f /run/ferrolb.log              FerroLB's log on n1
-    {lab} n1 bash                                  a shell on n1
-    $EDITOR {rack.manifests}/orders.yaml           change something and look at the routes again
-
-Take it down with `make lab-down`.""")
+    things = (
+        (f"{lab} tor vtysh -c 'show bgp summary'", "the router's sessions"),
+        (f"{lab} tor ip route", "what its kernel forwards by"),
+        (f"{lab} client curl -s http://{WEB4}/", "ask `web`; again, and another node may answer"),
+        (f"{lab} client curl -s 'http://[{WEB6}]/'", "the same over IPv6"),
+        (f"{lab} n1 tail -f /run/ferrolb.log", "FerroLB's log on n1"),
+        (f"{lab} n1 bash", "a shell on n1"),
+        (f"$EDITOR {rack.manifests}/orders.yaml", "change something, and look at the routes again"),
+    )
+    width = max(len(command) for command, _ in things)
+    print("\nThe lab stands. Things to try:\n")
+    for command, what in things:
+        print(f"    {command:<{width}}   {what}")
+    print(f"\nTake it down with `{'make lab-down' if name == 'lab' else f'{os.path.relpath(LAB)} down {name}'}`.")
 
 
 def title(text):

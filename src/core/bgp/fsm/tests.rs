@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode, Update};
+use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -211,7 +211,7 @@ fn what_is_negotiated_follows_from_both_opens() {
 
 #[test]
 fn what_does_not_fit_the_state_ends_the_session() {
-    let update = || Message::Update(Box::new(Update::default()));
+    let update = || Message::Update(Box::default());
     let open = || Message::Open(their_open());
     let cases = [
         (State::OpenSent, Message::Keepalive, FsmSubcode::UnexpectedInOpenSent, 4),

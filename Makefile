@@ -28,10 +28,10 @@ lab-down: setup ## takes it down again
 	$(PYTHON) testbed/lab.py down $(LAB)
 
 golden: ## writes the expected outputs of the golden scenarios anew; review the diff
-	UPDATE_GOLDEN=1 $(CARGO) test --locked --package ferrolb-core
+	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-core
 
 crds: ## writes the CRDs in config/crd anew
-	$(CARGO) run --locked --quiet --package ferrolb -- crds --output config/crd
+	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
 
 # glibc without musl; the explicit target keeps the flag away from build scripts and macros.
 DIST_TARGET := $(shell uname -m)-unknown-linux-gnu

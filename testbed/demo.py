@@ -64,7 +64,6 @@ def tour():
     begun = time.monotonic()
     rack = Rack.up("frr", f"demo-{os.getpid()}")
     try:
-        rack.wait_ready()
         say(f"{time.monotonic() - begun:.1f} s from nothing until the router's kernel forwards to all three nodes.")
         for stop in (sessions, routes, spread, endpoint_moves, not_announced, node_gone):
             stop(rack)
@@ -149,7 +148,6 @@ def node_gone(rack):
 def leave_standing(name):
     """`make lab-up`."""
     rack = Rack.up("frr", name, keep=True)
-    rack.wait_ready()
     lab = f"{os.path.relpath(LAB)} exec {name}"
     print(f"""
 The lab stands. Things to try:

@@ -44,15 +44,20 @@ class Outcome:
 
 def stages(cargo):
     """All stages in their order."""
-    labs = ["topology", "measure", "runner", "frr", "bird", "rack", "demo"]
     return [
         Stage("format", [cargo, "fmt", "--all", "--check"]),
+        *(lab(name) for name in ("topology", "measure", "runner")),
         Stage("lints", [cargo, "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Stage("unit tests", [cargo, "test", "--locked", "--workspace", "--no-fail-fast"], CARGO_RESULT),
         Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("release build", [cargo, "build", "--locked", "--release", "--package", "ferrolb"]),
-        *(Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", name], PYTHON_RESULT) for name in labs),
+        *(lab(name) for name in ("frr", "bird", "rack", "demo")),
     ]
+
+
+def lab(name):
+    """The stage of one module below `tests/`."""
+    return Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", name], PYTHON_RESULT)
 
 
 def main():

@@ -1,5 +1,6 @@
 """The binary that the labs run: built when it is needed, with one sentence when that can't be."""
 
+import functools
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ class BuildError(Exception):
     """There is no binary and none can be built; the text says what to do."""
 
 
+@functools.cache
 def binary(quiet=True):
     """The path of a current release binary; `FERROLB_BIN` names another one to use as it is."""
     given = os.environ.get("FERROLB_BIN")

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import build, topology
 from .routers import Bird, Frr
 from .runner import Lab, LabError
-from .wait import Seen, until
+from .wait import Late, Seen, until
 
 TESTBED = Path(__file__).resolve().parents[1]
 DEMO_MANIFESTS = TESTBED.parent / "config/demo"
@@ -52,23 +52,32 @@ class Rack:
 
     @classmethod
     def up(cls, router="frr", name="rack", keep=False):
-        """Brings the rack up with a copy of the demo's manifests, which may be edited."""
+        """Brings the rack up, with a copy of the demo's manifests to edit, until traffic can flow."""
         file, kind = ROUTERS[router]
         binary = build.binary()
         lab = Lab.claim(name, keep)
         neighbors = {f"{node}v{version}": address for node, pair in NODES.items() for version, address in zip((4, 6), pair)}
         rack = cls(lab, kind(lab, "tor", neighbors))
-        shutil.copytree(DEMO_MANIFESTS, rack.manifests)
-        variables = {"FERROLB_BIN": str(binary), "LAB_MANIFESTS": str(rack.manifests)}
-        lab.build(topology.load(TESTBED / "topologies" / file, variables))
+        try:
+            shutil.copytree(DEMO_MANIFESTS, rack.manifests)
+            variables = {"FERROLB_BIN": str(binary), "LAB_MANIFESTS": str(rack.manifests)}
+            lab.build(topology.load(TESTBED / "topologies" / file, variables))
+            rack._wait_ready()
+        except BaseException:
+            lab.down()
+            raise
         return rack
 
-    def wait_ready(self):
-        """Until the router's kernel forwards to every node that it should."""
+    def _wait_ready(self):
+        """Until the router's kernel forwards to every node that it should; if not, with the nodes' logs."""
         everyone = NODES.keys()
-        self.wait_hops(WEB4, everyone)
-        self.wait_hops(WEB6, everyone)
-        self.wait_hops(ORDERS, {"n2"})
+        try:
+            self.wait_hops(WEB4, everyone)
+            self.wait_hops(WEB6, everyone)
+            self.wait_hops(ORDERS, {"n2"})
+        except Late as late:
+            logs = [f"FerroLB's log on {node}:\n{speaker_log(self.lab, node)}" for node in NODES]
+            raise LabError("\n".join([f"the lab isn't ready: {late}", *logs])) from late
 
     def wait_hops(self, address, nodes, seconds=READY_SECONDS):
         """Until the router's kernel has exactly these nodes as next hops."""
@@ -107,6 +116,11 @@ class Rack:
         if process.returncode != 0:
             raise LabError(f"the client ended with status {process.returncode}")
         return judge(requests, node, 1000 / rate)
+
+
+def speaker_log(lab, node, lines=20):
+    """The end of FerroLB's log on a node."""
+    return lab.run(node, ["tail", "-n", str(lines), "/run/ferrolb.log"], check=False)
 
 
 def client(verb, address, *options):

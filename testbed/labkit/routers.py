@@ -58,6 +58,12 @@ class Frr(Router):
         """Something that changes with each new establishment of the session."""
         return self._neighbor(session)["connectionsEstablished"]
 
+    def families(self, session):
+        """The address families that the neighbour's OPEN offered."""
+        offered = self._neighbor(session)["neighborCapabilities"]["multiprotocolExtensions"]
+        received = {name for name, sides in offered.items() if sides.get("received") or sides.get("advertisedAndReceived")}
+        return {name.removesuffix("Unicast") for name in received}
+
     def said_goodbye(self, session):
         """Whether the last session ended with the neighbour's Cease/Administrative Shutdown."""
         neighbor = self._neighbor(session)
@@ -114,6 +120,11 @@ class Bird(Router):
     def life(self, session):
         """Something that changes with each new establishment of the session."""
         return re.search(rf"^{session} +BGP +\S+ +up +(\S+)", self._protocol(session), re.MULTILINE).group(1)
+
+    def families(self, session):
+        """The address families that the neighbour's OPEN offered."""
+        neighbor = self._protocol(session).partition("Neighbor capabilities")[2]
+        return set(re.search(r"AF announced: (.*)", neighbor).group(1).split())
 
     def said_goodbye(self, session):
         """Whether the last session ended with the neighbour's Cease/Administrative Shutdown."""

@@ -1,9 +1,10 @@
 """Brings a topology up in namespaces of this machine, and takes it down without a trace.
 
-A node is one process (`init.py`) in network, mount, process, host-name and IPC namespaces of its own; a link is a
-veth pair made directly between two of them. So nothing of a lab has a name on the host: no named
-namespace, no interface, no mount. All that there is to remember are the process ids, and the state
-folder holds them. Killing a node's process 1 ends all that runs in the node, its links and mounts.
+A node is one process (`init.py`) in network, mount, process, host-name and IPC namespaces of its
+own; a link is a veth pair made directly between two of them. So nothing of a lab has a name on the
+host: no named namespace, no interface, no mount. All that there is to remember are the process ids,
+and the state folder holds them. Killing a node's process 1 ends all that runs in the node, its links
+and mounts.
 """
 
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .topology import NAME
 from .wait import until
 
 STATE_ROOT = Path(os.environ.get("FERROLB_LAB_STATE", "/var/lib/ferrolb-lab"))
@@ -32,6 +34,8 @@ class Lab:
     """A lab that is up, or is being brought up or down."""
 
     def __init__(self, name, nodes=None, env=None):
+        if not NAME.fullmatch(name):
+            raise LabError(f"{name!r} is no lab name (letters, digits and hyphens)")
         self.name = name
         self.folder = STATE_ROOT / name
         # Node name -> process id and start time of its process 1.
@@ -137,6 +141,8 @@ class Lab:
         for bind in node.binds:
             if not bind.source.exists():
                 raise LabError(f"node {node.name}: bind source {bind.source} doesn't exist")
+            if bind.source.is_relative_to("/run"):
+                raise LabError(f"node {node.name}: bind source {bind.source} lies below /run, where each node has files of its own")
         with (self.folder / f"{node.name}.log").open("w", encoding="utf-8") as log:
             # A session of its own: Ctrl-C is for the runner, which then takes the nodes down in order.
             child = subprocess.Popen(

@@ -1,5 +1,7 @@
 """Writes manifests as a careful editor does: whole, and under a name that counts only when complete."""
 
+import base64
+
 import yaml
 
 SYSTEM = "metallb-system"
@@ -34,6 +36,14 @@ def metallb(kind, name, spec, version="v1beta1"):
 def peer(name, address, source, asn=64512, **more):
     spec = {"myASN": asn, "peerASN": 64513, "peerAddress": address, "sourceAddress": source, "holdTime": "9s", "keepaliveTime": "3s"}
     return metallb("BGPPeer", name, {**spec, **more}, "v1beta2")
+
+
+def secret(name, password):
+    return {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "data": {"password": base64.b64encode(password.encode()).decode()},
+    }
 
 
 def pool(name, *addresses):

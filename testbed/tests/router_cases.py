@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from labkit import build, topology
+from labkit.rack import speaker_log
 from labkit.runner import Lab
 from labkit.wait import Late, Seen, until
 
@@ -18,7 +19,7 @@ from manifests import Folder
 TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
 PASSWORD = "the-right-one"
 NODE_IPV6 = {"2001:db8::81", "2001:db8::82", "2001:db8::83", "2001:db8::84"}
-NODE_IPV4 = {f"198.51.100.{last}" for last in range(129, 134)}
+NODE_IPV4 = {f"198.51.100.{last}" for last in range(129, 135)}
 
 # Session name -> router's address, node's address, further fields of the BGPPeer.
 SESSIONS = {
@@ -27,10 +28,11 @@ SESSIONS = {
     "both4": ("198.51.100.3", "198.51.100.131", {"dualStackAddressFamily": True}),
     "secret4": ("198.51.100.4", "198.51.100.132", {"password": PASSWORD}),
     "wrong4": ("198.51.100.5", "198.51.100.133", {"password": "a-wrong-one"}),
+    "wide4": ("198.51.100.6", "198.51.100.134", {"asn": 4_200_000_001}),
     "ebgp6": ("2001:db8::1", "2001:db8::81", {}),
     "ibgp6": ("2001:db8::2", "2001:db8::82", {"asn": 64513}),
     "both6": ("2001:db8::3", "2001:db8::83", {"dualStackAddressFamily": True}),
-    "secret6": ("2001:db8::4", "2001:db8::84", {"password": PASSWORD}),
+    "secret6": ("2001:db8::4", "2001:db8::84", {"passwordSecret": {"name": "tor"}}),
 }
 WEB4, WEB6 = "192.0.2.10/32", "2001:db8:5::10/128"
 # Loose enough for a busy machine; the tests that judge a time measure it themselves.
@@ -58,8 +60,7 @@ class RouterCases:
         try:
             cls.wait_base()
         except Late as late:
-            log = cls.lab.run("n1", ["tail", "-n", "40", "/run/ferrolb.log"], check=False)
-            raise AssertionError(f"the lab isn't ready: {late}\nFerroLB's log:\n{log}") from late
+            raise AssertionError(f"the lab isn't ready: {late}\nFerroLB's log:\n{speaker_log(cls.lab, 'n1')}") from late
 
     def setUp(self):
         write_base(self.folder)
@@ -75,14 +76,25 @@ class RouterCases:
     def test_a_wrong_md5_password_keeps_the_session_down_until_it_is_corrected(self):
         self.wait_established("secret4")
         self.assertFalse(self.router.established("wrong4"))
-        self.folder.write("peers", *peers(wrong4={"password": PASSWORD}))
+        self.folder.write("peers", *peers(wrong4={"password": PASSWORD}), manifests.secret("tor", PASSWORD))
         self.wait_path(WEB4, "wrong4")
-        self.folder.write("peers", *peers())
+        write_base(self.folder)
         until("wrong4 down again", lambda: not self.router.established("wrong4"), SECONDS)
 
     def test_the_hold_time_is_the_peers_own(self):
         self.wait_established("ebgp4")
         self.assertEqual(self.router.hold_time("ebgp4"), 9)
+
+    def test_the_open_offers_exactly_the_families_of_the_session(self):
+        for session, families in (("ebgp4", {"ipv4"}), ("ebgp6", {"ipv6"}), ("both4", {"ipv4", "ipv6"}), ("both6", {"ipv4", "ipv6"})):
+            with self.subTest(session=session):
+                self.wait_established(session)
+                self.assertEqual(self.router.families(session), families)
+
+    def test_a_password_is_neither_in_the_log_nor_in_the_state(self):
+        self.wait_established("secret4")
+        self.wait_established("secret6")
+        self.assertEqual(self.lab.run("n1", ["grep", "-rlF", PASSWORD, "/run/ferrolb", "/run/ferrolb.log"], check=False), "")
 
     def test_a_reset_by_the_router_is_obeyed_and_the_routes_come_back(self):
         before = self.router.life("ebgp4")
@@ -92,9 +104,10 @@ class RouterCases:
 
     def test_an_edit_of_one_peer_touches_no_other_session(self):
         others = {name: self.router.life(name) for name in ("ebgp4", "ebgp6", "ibgp4")}
-        self.folder.write("peers", *(p for p in peers() if p["metadata"]["name"] != "both4"))
+        others_only = (peer for peer in peers() if peer["metadata"]["name"] != "both4")
+        self.folder.write("peers", *others_only, manifests.secret("tor", PASSWORD))
         until("both4 down", lambda: not self.router.established("both4"), SECONDS)
-        self.folder.write("peers", *peers())
+        write_base(self.folder)
         self.wait_established("both4")
         self.assertEqual({name: self.router.life(name) for name in others}, others)
 
@@ -127,6 +140,9 @@ class RouterCases:
         path = self.wait_path("192.0.2.64/32", "ibgp4")
         self.assertEqual(path.local_pref, 100)
         self.assertEqual((path.communities, path.large_communities), (frozenset(), frozenset()))
+
+    def test_an_as_number_of_four_octets_arrives_whole(self):
+        self.assertEqual(self.wait_path(WEB4, "wide4").as_path, (4_200_000_001,))
 
     def test_an_ipv4_session_with_both_families_gives_ipv6_routes_the_nodes_ipv6_address(self):
         self.assertEqual(self.wait_path(WEB4, "both4").next_hop, "198.51.100.131")
@@ -271,7 +287,7 @@ class RouterCases:
 def write_base(folder):
     """The manifests that every test starts from."""
     folder.write("nodes", manifests.node("n1", "198.51.100.129", "2001:db8::81"))
-    folder.write("peers", *peers())
+    folder.write("peers", *peers(), manifests.secret("tor", PASSWORD))
     folder.write("pools", *pools())
     folder.write("web4", *manifests.service("web4", "192.0.2.10"))
     folder.write("web6", *manifests.service("web6", "2001:db8:5::10"))

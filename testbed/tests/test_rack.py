@@ -19,7 +19,6 @@ class Stands:
     def setUpClass(cls):
         cls.rack = Rack.up(cls.router, f"rack-{cls.router}-{os.getpid()}")
         cls.addClassCleanup(cls.rack.lab.down)
-        cls.rack.wait_ready()
 
     def test_300_flows_spread_over_three_nodes_for_each_family(self):
         for address in (WEB4, WEB6):
@@ -49,7 +48,6 @@ class NodeGone:
     def lose(self, address):
         rack = Rack.up(self.router, f"gone-{self.router}-{os.getpid()}")
         self.addCleanup(rack.lab.down)
-        rack.wait_ready()
         loss = rack.lose("n2", address)
         self.assertGreater(loss.stranded, 0, loss)
         self.assertEqual(loss.unanswered, 0, loss)

@@ -186,6 +186,15 @@ class Ending(Case):
         self.assertIn("a: ip address add nonsense dev eth1", done.stderr)
         self.assertFalse((STATE_ROOT / name).exists())
 
+    def test_a_name_that_could_leave_the_state_folder_is_refused(self):
+        for act in (Lab.claim, Lab.load):
+            with self.subTest(act=act.__name__), self.assertRaisesRegex(LabError, "is no lab name"):
+                act("../etc")
+
+    def test_a_bind_source_that_the_nodes_own_files_would_hide_is_refused(self):
+        with self.assertRaisesRegex(LabError, "lies below /run"):
+            self.up(PAIR.replace("file.txt:/run", "/run/lock:/run"))
+
     def test_a_missing_bind_source_is_named(self):
         with self.assertRaisesRegex(LabError, "bind source .*/nothing.txt doesn't exist"):
             self.up(PAIR.replace("file.txt:/run", "nothing.txt:/run"))

@@ -43,6 +43,15 @@ struct Shared {
     full_below: HashMap<(AddressRange, Vec<ServicePort>), IpAddr>,
 }
 
+impl Shared {
+    /// `ip` may admit more than before.
+    fn opened(&mut self, ip: IpAddr) {
+        for below in self.full_below.values_mut() {
+            *below = ip.min(*below);
+        }
+    }
+}
+
 impl Book {
     /// Whether `want` may use `ip`, beside those who do already.
     pub(super) fn admits(&self, ip: IpAddr, want: &Want) -> Result<(), Refusal> {
@@ -61,9 +70,14 @@ impl Book {
         }
     }
 
-    /// Whether anybody uses `ip`.
-    pub(super) fn used(&self, ip: IpAddr) -> bool {
-        self.slots.contains_key(&ip)
+    /// The same without saying why not.
+    pub(super) fn fits(&self, ip: IpAddr, want: &Want) -> bool {
+        self.slots.get(&ip).is_none_or(|slot| {
+            slot.users.contains(want.key())
+                || (want.share.is_some()
+                    && slot.share == want.share
+                    && !want.ports.iter().any(|p| slot.ports.contains_key(p)))
+        })
     }
 
     /// Whether somebody could still use `ip`: nobody does, or its users share.
@@ -83,9 +97,7 @@ impl Book {
             if let Some(key) = &want.share {
                 let shared = self.shared.entry(key.clone()).or_default();
                 shared.addresses.insert(ip);
-                for below in shared.full_below.values_mut() {
-                    *below = ip.min(*below);
-                }
+                shared.opened(ip);
             }
         }
         let slot = self.slots.entry(ip).or_insert_with(|| Slot {
@@ -116,7 +128,7 @@ impl Book {
         }
         let Some(key) = share else { return };
         if let Some(shared) = self.shared.get_mut(&key) {
-            shared.full_below.clear();
+            shared.opened(ip);
             if last {
                 shared.addresses.remove(&ip);
                 if shared.addresses.is_empty() {
@@ -126,7 +138,7 @@ impl Book {
         }
     }
 
-    /// The lowest address of `range` that `want` may use: a free one, or one to share.
+    /// The lowest address of `range` that `want` may use: a free one, or one to share. It uses none there so far.
     pub(super) fn lowest(&mut self, range: &AddressRange, avoid_buggy: bool, want: &Want) -> Option<IpAddr> {
         let usable = |ip: IpAddr| !(avoid_buggy && is_buggy(ip));
         let free = self.lowest_free(range, usable);
@@ -138,11 +150,8 @@ impl Book {
         if start > end {
             return free;
         }
-        let found = shared
-            .addresses
-            .range(start..=end)
-            .copied()
-            .find(|ip| usable(*ip) && self.admits(*ip, want).is_ok());
+        let found =
+            shared.addresses.range(start..=end).copied().find(|ip| usable(*ip) && self.fits(*ip, want));
         if let Some(shared) = self.shared.get_mut(key) {
             shared.full_below.insert(hint, found.unwrap_or(end));
         }

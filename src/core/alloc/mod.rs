@@ -22,6 +22,8 @@ mod refusal;
 mod settle;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_running;
 mod waiting;
 mod want;
 
@@ -105,8 +107,8 @@ impl Entry {
 struct Pass {
     /// What was there before, of every service that was touched.
     before: BTreeMap<ServiceKey, Option<Allocation>>,
-    /// Who keeps what, in the order in which they are asked: those who weren't edited first.
-    claims: BTreeMap<(bool, Order), Claim>,
+    /// Who keeps what, in the order in which they are asked.
+    claims: BTreeMap<(Rank, Order), Claim>,
     /// Who is to be judged.
     queue: BTreeSet<Order>,
     freed: Freed,
@@ -114,6 +116,17 @@ struct Pass {
     joined: BTreeSet<IpAddr>,
     /// Given back at the start, by whom.
     lifted: BTreeSet<(IpAddr, ServiceKey)>,
+}
+
+/// Of services that can't all keep what they hold, the first of these can; in each, the older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Those whose Service is as it was when they got it.
+    Same,
+    /// Those who were edited, or are new: of two who may no longer share, the one whose edit made it so moves.
+    Edited,
+    /// Those who are newly said to hold something else.
+    News,
 }
 
 /// What a service wishes to keep.
@@ -256,23 +269,31 @@ impl Allocator {
         let restored = self.restored.get(&service.key).filter(|_| self.mode == Mode::Allocate);
         let same = old.as_ref().is_some_and(|e| e.want.shares_like(&want));
         let edited = old.as_ref().is_none_or(|e| *e.want != *want) && restored.is_none();
-        // What it held, by whom it was said, and from where.
+        // What it held, what was said about that, and from where it was.
         let known = match (old, restored) {
             _ if self.mode == Mode::HeldOnly => None,
             (Some(e), _) => Some((e.held.ips, e.source, e.home)),
             (None, Some(r)) => Some((r.ips.clone(), r.source.clone(), r.pool.as_deref().map(Into::into))),
             (None, None) => None,
         };
-        let (claim, home) = match known {
-            None => (Claim { newly: None, held: source.clone(), same }, None),
-            Some((held, seen, home)) => {
-                // A part of what it holds is what was written before the rest was added: no wish to give that up.
-                let news = source != seen
-                    && (source.iter().any(|ip| !held.contains(ip)) || source.len() >= held.len());
-                (Claim { newly: (news && !source.is_empty()).then(|| source.clone()), held, same }, home)
+        let mut claim = Claim { newly: None, held: source.clone(), same };
+        let mut home = None;
+        if let Some((held, seen, from)) = known {
+            // A part of what it holds is what was written before the rest was added: no wish to give that up. All of it in
+            // another order is kept in that order.
+            let part = source.iter().all(|ip| held.contains(ip));
+            let whole = part && held.iter().all(|ip| source.contains(ip));
+            if source == seen || !whole {
+                claim.newly = (source != seen && !part).then(|| source.clone());
+                claim.held = held;
             }
+            home = from;
+        }
+        let rank = match (&claim.newly, edited) {
+            (Some(_), _) => Rank::News,
+            (None, true) if self.mode == Mode::Allocate => Rank::Edited,
+            (None, _) => Rank::Same,
         };
-        let rank = edited && self.mode == Mode::Allocate;
         pass.claims.insert((rank, want.order.clone()), claim);
         let entry = Entry {
             want,
@@ -321,7 +342,7 @@ impl Allocator {
             for key in self.namers.get(&ip).cloned().unwrap_or_default() {
                 let Some(entry) = self.entries.get_mut(&key) else { continue };
                 addresses.extend(entry.named().filter(|ip| !done.contains(ip)));
-                let rank = (false, entry.want.order.clone());
+                let rank = (Rank::Same, entry.want.order.clone());
                 if pass.claims.contains_key(&rank) {
                     continue;
                 }
@@ -426,7 +447,6 @@ impl Allocator {
     fn next_helped(&self, id: (PoolId, Family), freed: &Freed) -> Option<Order> {
         let freed = freed.get(id)?;
         let pool = self.pools.get(id.0)?;
-        let unused = freed.ips.iter().any(|ip| !self.book.used(*ip));
         let mut after = freed.asked.clone();
         loop {
             let order = self.waiting.next_for_pool(id, after.as_ref())?;
@@ -436,9 +456,8 @@ impl Allocator {
                         && entry.want.families.as_ref().is_ok_and(|f| f.contains(id.1))
                         && takes(pool, &entry.want)
                 };
-                if (unused || entry.want.share.is_some())
-                    && (self.waiting.waits_for_pool(id, &order) || automatic())
-                {
+                let fits = freed.ips.iter().any(|ip| self.book.fits(*ip, &entry.want));
+                if fits && (self.waiting.waits_for_pool(id, &order) || automatic()) {
                     return Some(order);
                 }
             }
@@ -451,14 +470,16 @@ impl Allocator {
         self.visited = self.visited.saturating_add(1);
         let Some(entry) = self.entries.get_mut(&order.1) else { return };
         let want = entry.want.clone();
-        let mut held = entry.held.clone();
-        if held.ips.is_empty() {
-            // It has nothing: what it is said to hold comes first, if that can be had by now.
-            held = claim(&self.pools, &self.book, &want, &entry.source, want.from_pool.as_deref());
-        }
-        let mut outcome = settle(&mut self.pools, &mut self.book, self.mode, &want, &held);
-        if outcome.ips.is_empty() {
-            outcome.waits.extend(entry.source.iter().copied().map(Wait::Address));
+        let mut outcome = settle(&mut self.pools, &mut self.book, self.mode, &want, &entry.held);
+        if entry.held.ips.is_empty() || outcome.ips.is_empty() {
+            // It has nothing, or loses it: what it is said to hold comes first, if that can be had by now.
+            let said = claim(&self.pools, &self.book, &want, &entry.source, want.from_pool.as_deref());
+            if !said.ips.is_empty() {
+                outcome = settle(&mut self.pools, &mut self.book, self.mode, &want, &said);
+            }
+            if outcome.ips.is_empty() {
+                outcome.waits.extend(entry.source.iter().copied().map(Wait::Address));
+            }
         }
         outcome.waits.sort();
         outcome.waits.dedup();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::book::Book;
 use super::want::Want;
-use crate::config::{Config, Pool, PoolState};
+use crate::config::{Config, Pool, PoolState, is_buggy};
 use crate::types::{AddressRange, Family, FamilySet};
 
 /// A pool's place among those of the configuration.
@@ -18,6 +18,7 @@ pub(super) struct PoolId(usize);
 pub(super) struct Pools {
     config: Arc<Config>,
     ids: HashMap<Arc<str>, PoolId>,
+    families: Vec<FamilySet>,
     /// Those kept for some services that give automatically: by priority (0 is last), then name.
     pinned: Vec<PoolId>,
     /// Those for everybody that give automatically, by name.
@@ -38,6 +39,7 @@ impl Pools {
         for (index, pool) in config.pools.iter().enumerate() {
             let id = PoolId(index);
             pools.ids.insert(pool.name.clone(), id);
+            pools.families.push(pool.families());
             match pool.state {
                 PoolState::Frozen => pools.frozen.push(id),
                 PoolState::Invalid => pools.invalid.push(id),
@@ -91,6 +93,11 @@ impl Pools {
         (same_family && ip <= *last).then_some(*id).and_then(|id| Some((id, self.get(id)?)))
     }
 
+    /// Whether all of `ips` belong to this accepted pool.
+    pub(super) fn all_accepted(&self, id: PoolId, ips: &[IpAddr]) -> bool {
+        ips.iter().all(|ip| self.accepted(*ip).is_some_and(|(of, _)| of == id))
+    }
+
     /// A rejected pool one of whose entries contains all of `ips`: a frozen one before an invalid one.
     pub(super) fn rejected(&self, ips: &[IpAddr]) -> Option<&Pool> {
         let of = |list: &[PoolId]| {
@@ -108,10 +115,10 @@ impl Pools {
     pub(super) fn usable_home(&self, ips: &[IpAddr], want: &Want) -> Option<PoolId> {
         let first = self.accepted(*ips.first()?);
         if let Some((id, pool)) = first
-            && ips.iter().all(|ip| pool.contains(*ip))
+            && self.all_accepted(id, ips)
         {
-            let allowed = ips.iter().all(|ip| pool.may_give(*ip)) && keeps(pool, want);
-            return allowed.then_some(id);
+            let avoided = pool.avoid_buggy_ips && ips.iter().any(|ip| is_buggy(*ip));
+            return (!avoided && keeps(pool, want)).then_some(id);
         }
         // One address inside an overlap belongs to the accepted pool; two of which one is outside stay together.
         if let ([_], Some(_)) = (ips, first) {
@@ -177,9 +184,9 @@ impl Pools {
         }
     }
 
-    /// Whether an accepted pool has addresses of these families, used or not.
+    /// Whether a pool has addresses of these families, used or not.
     pub(super) fn has(&self, id: PoolId, need: FamilySet) -> bool {
-        let has = self.get(id).map(Pool::families).unwrap_or_default();
+        let has = self.families.get(id.0).copied().unwrap_or_default();
         need.iter().all(|f| has.contains(f))
     }
 }

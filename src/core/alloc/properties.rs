@@ -1,15 +1,19 @@
 //! What holds after any sequence of edits.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
+use super::book::Book;
 use super::fixtures::{PoolExt, ServiceExt, config, ips, pool, service};
 use super::want::Want;
 use super::{Allocation, Allocator, Holdings, Mode};
-use crate::config::{Pool, PoolState};
-use crate::types::{Family, ServiceKey};
+use crate::config::{Pool, PoolState, is_buggy};
+use crate::types::{AddressRange, Family, ServiceKey};
 use crate::world::{AllocationEntry, Allocations, Object, ObjectId, Service, World};
 
 /// One edit.
@@ -17,7 +21,7 @@ use crate::world::{AllocationEntry, Allocations, Object, ObjectId, Service, Worl
 enum Edit {
     Apply(Box<Service>),
     Delete(usize),
-    Allocate(usize, Vec<std::net::IpAddr>),
+    Allocate(usize, Vec<IpAddr>),
     Pools(Vec<Pool>),
 }
 
@@ -187,47 +191,71 @@ fn results(allocator: &Allocator) -> BTreeMap<ServiceKey, Allocation> {
     allocator.iter().map(|(k, a)| (k.clone(), a.clone())).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+/// One that starts anew with what the running one keeps, or with that as Allocations, says the same.
+fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
+    let fail = |e: serde_json::Error| TestCaseError::fail(e.to_string());
+    let holdings = run.allocator.holdings();
+    let text = serde_json::to_string(&holdings).map_err(fail)?;
+    let read: Holdings = serde_json::from_str(&text).map_err(fail)?;
+    prop_assert_eq!(&read, &holdings);
 
-    /// After any edits, one that starts anew with what the running one keeps, or with that as Allocations, says the same.
+    let mut fresh = Allocator::new(Mode::Allocate, None);
+    fresh.restore(&read);
+    fresh.reconfigure(config(run.pools.clone()), &run.world);
+    prop_assert_eq!(results(&fresh), results(&run.allocator));
+    prop_assert_eq!(&fresh.holdings(), &holdings);
+
+    // As Allocations; the pool that an address is from is in an annotation there.
+    let mut world = run.world.clone();
+    for a in run.world.allocations() {
+        world.delete(&ObjectId::Allocations(a.name.clone()));
+    }
+    let mut entries = vec![];
+    for h in &holdings.services {
+        entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
+        if let Some(s) = world.service(&h.service()).cloned() {
+            let from = h.pool.clone();
+            let s = s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from);
+            world.apply(Object::Service(s));
+        }
+    }
+    world.apply(Object::Allocations(Allocations { name: "all".into(), entries }));
+    let mut fresh = Allocator::new(Mode::Allocate, None);
+    fresh.reconfigure(config(run.pools.clone()), &world);
+    prop_assert_eq!(results(&fresh), results(&run.allocator));
+
+    // And the running one has nothing left to do.
+    prop_assert_eq!(run.allocator.reconfigure(config(run.pools.clone()), &run.world), vec![]);
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_edits() -> Result<(), TestCaseError> {
+    let mut runner = TestRunner::deterministic();
+    let (edits, pools) = (any_edit(14), any_pools());
+    let fail = |e: proptest::test_runner::Reason| TestCaseError::fail(e.to_string());
+    let first = pools.new_tree(&mut runner).map_err(fail)?.current();
+    let mut run = Run::new(Mode::Allocate, first);
+    for n in 0..10_000 {
+        let edit = edits.new_tree(&mut runner).map_err(fail)?.current();
+        run.edit(edit)?;
+        if n % 50 == 0 {
+            restarts(&mut run)?;
+        }
+    }
+    restarts(&mut run)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn starting_again_changes_nothing(pools in any_pools(), edits in prop::collection::vec(any_edit(9), 1..60)) {
         let mut run = Run::new(Mode::Allocate, pools);
         for edit in edits {
             run.edit(edit)?;
         }
-        let holdings = run.allocator.holdings();
-        let text = serde_json::to_string(&holdings).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let read: Holdings = serde_json::from_str(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        prop_assert_eq!(&read, &holdings);
-
-        let mut fresh = Allocator::new(Mode::Allocate, None);
-        fresh.restore(&read);
-        fresh.reconfigure(config(run.pools.clone()), &run.world);
-        prop_assert_eq!(results(&fresh), results(&run.allocator));
-        prop_assert_eq!(fresh.holdings(), holdings.clone());
-
-        // As Allocations; the pool that an address is from is in an annotation there.
-        let mut world = run.world.clone();
-        for a in run.world.allocations() {
-            world.delete(&ObjectId::Allocations(a.name.clone()));
-        }
-        let mut entries = vec![];
-        for h in &holdings.services {
-            entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
-            if let Some(s) = world.service(&h.service()).cloned() {
-                let from = h.pool.clone();
-                world.apply(Object::Service(s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from)));
-            }
-        }
-        world.apply(Object::Allocations(Allocations { name: "all".into(), entries }));
-        let mut fresh = Allocator::new(Mode::Allocate, None);
-        fresh.reconfigure(config(run.pools.clone()), &world);
-        prop_assert_eq!(results(&fresh), results(&run.allocator));
-
-        // And the running one has nothing left to do.
-        prop_assert_eq!(run.allocator.reconfigure(config(run.pools.clone()), &run.world), vec![]);
+        restarts(&mut run)?;
     }
 
     /// Without choosing, the result never depends on what was before.
@@ -240,6 +268,40 @@ proptest! {
         let mut fresh = Allocator::new(Mode::HeldOnly, None);
         fresh.reconfigure(config(run.pools.clone()), &run.world);
         prop_assert_eq!(results(&fresh), results(&run.allocator));
+    }
+
+    /// The quick search finds the address that asking one after the other finds.
+    #[test]
+    fn the_lowest_address_is_the_lowest(
+        steps in prop::collection::vec((any_service(9), 0..12_u8, any::<bool>()), 1..80),
+        buggy in any::<bool>(),
+    ) {
+        let mut book = Book::default();
+        let mut used: Vec<(IpAddr, Want)> = vec![];
+        let all: Vec<IpAddr> = (0..12_u8).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+        for (s, n, remove) in steps {
+            let want = Want::of(&s);
+            let holds = used.iter().any(|(_, w)| w.key() == want.key());
+            for (first, last) in [(0, 11), (3, 9)] {
+                let Some(range) = AddressRange::new(all[first], all[last]).filter(|_| !holds) else { continue };
+                let slow = all[first..=last]
+                    .iter()
+                    .copied()
+                    .filter(|ip| !(buggy && is_buggy(*ip)))
+                    .find(|ip| book.fits(*ip, &want));
+                prop_assert_eq!(book.lowest(&range, buggy, &want), slow);
+            }
+            let at = usize::from(n) % used.len().max(1);
+            if remove && !used.is_empty() {
+                let (ip, want) = used.swap_remove(at);
+                book.remove(ip, &want);
+            } else if !used.iter().any(|(ip, w)| *ip == all[usize::from(n)] && w.key() == want.key())
+                && book.admits(all[usize::from(n)], &want).is_ok()
+            {
+                book.add(all[usize::from(n)], &want);
+                used.push((all[usize::from(n)], want));
+            }
+        }
     }
 
     /// All at once, in whatever order they are named: the same.

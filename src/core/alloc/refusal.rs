@@ -78,7 +78,9 @@ pub(super) enum Refusal {
     HeldFromInvalid { ips: Vec<IpAddr>, pool: Arc<str> },
     /// The address is another's who doesn't share, or not with this one.
     #[error(
-        "can't use {ip}: cannot change sharing key or share it, it is also used by {}, and both need the same annotation metallb.io/allow-shared-ip, the same externalTrafficPolicy and, if that is Local, the same selector; ask for another address",
+        "can't use {ip}: it is also used by {}, and this service cannot change sharing key there: those on one address need \
+         the same metallb.io/allow-shared-ip, the same externalTrafficPolicy and, where that is Local, the same selector; \
+         ask for another address, or make these equal",
         names(users)
     )]
     Shared { ip: IpAddr, users: Vec<ServiceKey> },

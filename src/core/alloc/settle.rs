@@ -11,7 +11,7 @@ use super::book::Book;
 use super::pools::{PoolId, Pools, takes};
 use super::refusal::Refusal;
 use super::want::Want;
-use crate::config::{Pool, PoolState};
+use crate::config::{Pool, PoolState, is_buggy};
 use crate::types::{Family, FamilySet};
 
 /// What a service holds.
@@ -55,11 +55,8 @@ pub(super) fn claim(pools: &Pools, book: &Book, want: &Want, wishes: &[IpAddr], 
         return Held::default();
     }
     let need = want.families.clone().unwrap_or(FamilySet::BOTH);
-    let admitted: Vec<IpAddr> = wishes
-        .iter()
-        .copied()
-        .filter(|ip| need.contains(Family::of(*ip)) && book.admits(*ip, want).is_ok())
-        .collect();
+    let admitted: Vec<IpAddr> =
+        wishes.iter().copied().filter(|ip| need.contains(Family::of(*ip)) && book.fits(*ip, want)).collect();
     let pairs = admitted.iter().enumerate().flat_map(|(i, a)| {
         let rest = admitted.iter().skip(i.saturating_add(1));
         rest.filter(|b| Family::of(**b) != Family::of(*a)).map(|b| vec![*a, *b])
@@ -150,13 +147,13 @@ impl Settling<'_> {
     /// The pool that may give it all of these addresses, as far as the configuration says.
     fn giving_pool(&self, ips: &[IpAddr]) -> Result<(PoolId, &Pool), Refusal> {
         let accepted = ips.first().and_then(|ip| self.pools.accepted(*ip));
-        let Some((id, pool)) = accepted.filter(|(_, p)| ips.iter().all(|ip| p.contains(*ip))) else {
+        let Some((id, pool)) = accepted.filter(|(id, _)| self.pools.all_accepted(*id, ips)) else {
             return Err(match self.pools.rejected(ips) {
                 Some(pool) => rejected(pool),
                 None => Refusal::NotAllowed { ips: ips.to_vec() },
             });
         };
-        if let Some(ip) = ips.iter().find(|ip| !pool.may_give(**ip)) {
+        if let Some(ip) = ips.iter().find(|ip| pool.avoid_buggy_ips && is_buggy(**ip)) {
             return Err(Refusal::Buggy { ip: *ip, pool: pool.name.clone() });
         }
         if !takes(pool, self.want) {
@@ -177,16 +174,16 @@ impl Settling<'_> {
         let held = self.held_families();
         let home = self.home_pool().map(|p| &p.name);
         match &self.want.pool {
-            Some(asked) if Some(asked) != home => self.from_named(need),
-            None if held.is_empty() => self.from_lists(need),
+            Some(asked) if Some(asked) != home => self.in_named_pool(need),
+            None if held.is_empty() => self.in_any_pool(need),
             _ if need.iter().all(|f| held.contains(f)) => Ok(self.keep()),
             _ => self.second(need),
         }
     }
 
     /// From the pool that it asks for.
-    fn from_named(&mut self, need: FamilySet) -> Result<Outcome, Refused> {
-        let Some(name) = &self.want.pool else { return self.from_lists(need) };
+    fn in_named_pool(&mut self, need: FamilySet) -> Result<Outcome, Refused> {
+        let Some(name) = &self.want.pool else { return self.in_any_pool(need) };
         let home = self.home_pool().map(|p| &p.name);
         let id = match self.pools.named(name) {
             None => Err(Refusal::UnknownPool { pool: name.clone() }),
@@ -208,7 +205,7 @@ impl Settling<'_> {
     }
 
     /// From any pool that gives automatically: first those pinned to it, then those for everybody.
-    fn from_lists(&mut self, need: FamilySet) -> Result<Outcome, Refused> {
+    fn in_any_pool(&mut self, need: FamilySet) -> Result<Outcome, Refused> {
         if self.mode == Mode::HeldOnly {
             return Err((Refusal::NotChosen, vec![]));
         }
@@ -238,7 +235,7 @@ impl Settling<'_> {
             }
             waits.push(Wait::Pool(id, missing));
         }
-        let family_gone = self.home_pool().is_some_and(|p| !p.families().contains(missing));
+        let family_gone = self.held.home.is_some_and(|id| !self.pools.has(id, FamilySet::only(missing)));
         if want.prefers_dual() {
             // It doesn't jump to a pool that could give both, unless its own took one away.
             if self.held.lost && family_gone && want.pool.is_none() && self.mode == Mode::Allocate {
@@ -250,7 +247,7 @@ impl Settling<'_> {
             }
             return Ok(Outcome { waits, ..self.keep() });
         }
-        self.from_named(need)
+        self.in_named_pool(need)
     }
 
     /// The first pool that gives addresses of all families; for a PreferDualStack service else the first that gives one.

@@ -1,13 +1,13 @@
 //! Tables, one a rule: given pools and services, which addresses or errors.
 
 use super::Mode;
-use super::fixtures::{PoolExt, Running, ServiceExt, check, ip, key, pool, service};
+use super::fixtures::{PoolExt, Running, ServiceExt, check, ip, pool, service};
 use super::want::parse_address;
 use crate::config::PoolState::{Frozen, Invalid};
 use crate::world::IpFamilyPolicy;
 
 /// An error's sentence must name all of these.
-fn mentions(running: &Running, name: &str, words: &[&str]) {
+pub(super) fn mentions(running: &Running, name: &str, words: &[&str]) {
     for word in words {
         assert!(running.error(name).contains(word), "{name}: {word:?} isn't in {:?}", running.error(name));
     }
@@ -562,124 +562,4 @@ fn freed_addresses_go_round() {
         [service("waits", 1), service("mover", 2).holds("1.2.3.4").from("q"), service("new", 3)],
         &[("waits", "1.2.3.4 @p"), ("mover", "5.6.7.8 @q"), ("new", "!")],
     );
-}
-
-#[test]
-fn a_running_allocator_keeps_what_it_gave() {
-    let mut r = Running::new(Mode::Allocate, [pool("p", "1.2.3.4/30")], [service("b", 5)]);
-    assert_eq!(r.show("b"), "1.2.3.4 @p");
-    assert_eq!(r.apply(service("a", 1)), [key("a")], "an older one takes nothing away");
-    assert_eq!(r.show("a"), "1.2.3.5 @p");
-    assert_eq!(r.apply(service("a", 1).holds("1.2.3.5")), [], "the status that was written is no change");
-    assert_eq!(r.reconfigure([pool("p", "1.2.3.4/30"), pool("a", "9.9.9.0/24")]), []);
-    assert_eq!(r.reconfigure([pool("p", "1.2.3.5/32"), pool("z", "9.9.9.0/24")]), [key("b")]);
-    assert_eq!(r.show("b"), "9.9.9.0 @z");
-    assert_eq!(r.delete("b"), [key("b")]);
-    assert_eq!(r.apply(service("a", 1).with(|s| s.class = Some("other".into()))), [key("a")]);
-    assert!(r.allocator.get(&key("a")).is_none());
-}
-
-#[test]
-fn the_one_whose_edit_ends_the_sharing_moves() {
-    let a = || service("a", 1).share("k");
-    let mut r = Running::new(
-        Mode::Allocate,
-        [pool("p", "1.2.3.4/30")],
-        [a(), service("b", 2).share("k").ports("443")],
-    );
-    assert_eq!((r.show("a"), r.show("b")), ("1.2.3.4 @p".into(), "1.2.3.4 @p".into()));
-    assert_eq!(r.apply(a().share("other")), [key("a")]);
-    assert_eq!((r.show("a"), r.show("b")), ("1.2.3.5 @p".into(), "1.2.3.4 @p".into()));
-    // Read again after that edit and a new configuration, all is the same.
-    assert_eq!(r.reconfigure([pool("p", "1.2.3.4/30")]), []);
-    // Alone, the key may change freely.
-    assert_eq!(r.apply(a().share("third")), []);
-}
-
-#[test]
-fn news_of_what_is_held_is_a_wish() {
-    let mut r = Running::new(Mode::Allocate, [pool("p", "1.2.3.0/24")], [service("a", 1), service("b", 2)]);
-    assert_eq!(r.allocations(&[("a", "1.2.3.9")]), [key("a")]);
-    assert_eq!(r.show("a"), "1.2.3.9 @p");
-    assert_eq!(r.allocations(&[("a", "1.2.3.1"), ("b", "1.2.3.1")]), [], "taken: it keeps what it has");
-    assert_eq!(r.allocations(&[]), [], "no news is no wish");
-    assert_eq!(r.apply(service("a", 1).holds("7.7.7.7")), [], "not allowed");
-    assert_eq!(r.apply(service("a", 1).holds("1.2.3.77")), [key("a")]);
-}
-
-#[test]
-fn a_status_that_could_not_be_kept_is_tried_again() {
-    let mut r =
-        Running::new(Mode::Allocate, [pool("q", "5.0.0.0/32").manual()], [service("a", 1).holds("1.2.3.9")]);
-    assert_eq!(r.show("a"), "!");
-    r.reconfigure([pool("p", "1.2.3.0/24")]);
-    assert_eq!(r.show("a"), "1.2.3.9 @p");
-}
-
-#[test]
-fn several_nodes_choose_nothing() {
-    let p = || pool("p", "1.2.3.0/24 1000::/120");
-    let services = [
-        service("none", 1),
-        service("status", 2).holds("1.2.3.5"),
-        service("asks", 3).asks("1.2.3.6"),
-        service("pool", 4).from("p"),
-        service("prefer", 5).prefer().holds("1.2.3.7"),
-        service("require", 6).require().holds("1.2.3.8"),
-    ];
-    let mut r = Running::new(Mode::HeldOnly, [p()], services);
-    for (name, show) in [
-        ("none", "!"),
-        ("status", "1.2.3.5 @p"),
-        ("asks", "1.2.3.6 @p"),
-        ("pool", "!"),
-        ("prefer", "1.2.3.7 @p"),
-        ("require", "!"),
-    ] {
-        assert_eq!(r.show(name), show, "{name}");
-    }
-    mentions(&r, "none", &["ferrolb allocate"]);
-    mentions(&r, "pool", &["ferrolb allocate"]);
-    assert_eq!(r.allocations(&[("none", "1.2.3.9")]), [key("none")]);
-    assert_eq!(r.show("none"), "1.2.3.9 @p");
-    // The history doesn't count: whoever starts now says the same.
-    assert_eq!(r.allocations(&[]), [key("none")]);
-    assert_eq!(r.apply(service("older", 0).asks("1.2.3.6")), [key("asks"), key("older")]);
-    assert_eq!((r.show("asks"), r.show("older")), ("!".into(), "1.2.3.6 @p".into()));
-    assert_eq!(r.delete("older"), [key("asks"), key("older")]);
-    assert_eq!(r.show("asks"), "1.2.3.6 @p");
-}
-
-#[test]
-fn errors_follow_who_uses_the_address() {
-    let mut r = Running::new(
-        Mode::Allocate,
-        [pool("p", "1.2.3.4/32")],
-        [service("m", 1).share("k").ports("443"), service("w", 2).share("k").asks("1.2.3.4").ports("80 443")],
-    );
-    mentions(&r, "w", &["TCP/443", "default/m"]);
-    assert_eq!(r.apply(service("b", 3).share("k").asks("1.2.3.4")), [key("b"), key("w")]);
-    mentions(&r, "w", &["TCP/80", "default/b"]);
-}
-
-#[test]
-fn one_changed_service_costs_one_services_work() {
-    let services = (0..500).map(|n| service(&format!("s{n}"), n));
-    let mut r = Running::new(Mode::Allocate, [pool("p", "10.0.0.0/16")], services);
-    let visits = |r: &Running, before: u64| r.allocator.visited() - before;
-    assert_eq!(r.allocator.visited(), 500);
-    r.apply(service("s7", 7).ports("443"));
-    assert_eq!(visits(&r, 500), 1);
-    r.apply(service("s7", 7).ports("443"));
-    assert_eq!(visits(&r, 501), 0);
-    r.delete("s7");
-    r.apply(service("new", 1000));
-    assert_eq!(visits(&r, 501), 2);
-    assert_eq!(r.show("new"), "10.0.0.7 @p");
-    // A freed address is taken by the first that waits; the others aren't asked.
-    let many = (0..500).map(|n| service(&format!("s{n}"), n));
-    let mut r = Running::new(Mode::Allocate, [pool("p", "10.0.0.0/32")], many);
-    let before = r.allocator.visited();
-    assert_eq!(r.delete("s0"), [key("s0"), key("s1")]);
-    assert_eq!(visits(&r, before), 2);
 }

@@ -20,7 +20,7 @@ pub struct Layer2Decision {
 }
 
 /// How the node that answers for an address is found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
     /// The service that elects, for all that share the address.
     pub service: ServiceKey,

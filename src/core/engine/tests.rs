@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::alloc::Allocation;
 use crate::manifest;
 use crate::types::RouteAttributes;
 
@@ -169,9 +170,8 @@ fn routes(of: &NodeRoutes) -> Routes {
         .collect()
 }
 
-fn allocations(engine: &Engine) -> BTreeMap<ServiceKey, (Vec<std::net::IpAddr>, Option<Arc<str>>, bool)> {
-    let all = engine.allocator().iter();
-    all.map(|(k, a)| (k.clone(), (a.ips.clone(), a.pool.clone(), a.announce))).collect()
+fn allocations(engine: &Engine) -> BTreeMap<ServiceKey, Allocation> {
+    engine.allocator().iter().map(|(k, a)| (k.clone(), a.clone())).collect()
 }
 
 /// Everything that a directory of manifests would give a new process.

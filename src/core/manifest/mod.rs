@@ -5,12 +5,21 @@
 //! are judged each alone, so that a running role can go on with the good ones of a broken file; `plan` fails on the first
 //! error. The two steps are apart so that callers can read documents on several threads, and only those that changed.
 //!
-//! YAML is read as Kubernetes' tools do: booleans may also be written `yes`, `no`, `on` and `off`; a key that is there twice
-//! is an error, in JSON too. Nesting, aliases and their expansion are bounded. What kind an object is of is judged by group,
+//! YAML is read as Kubernetes' tools do: booleans may also be written `yes`, `no`, `on` and `off` (but `y` and `n` are
+//! texts); a key that is there twice is an error, in JSON too. Nesting, aliases and their expansion are bounded. What kind an object is of is judged by group,
 //! kind and version; whether two are the same one, by group, kind, namespace and name.
 //!
 //! A wrong type in a `v1` or `discovery.k8s.io` object, or in an Allocations, is an error here. `metallb.io` objects are
 //! kept raw, and only need a name: what else is wrong with them is `config`'s to say.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod base64;
 mod json;

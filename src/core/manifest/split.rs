@@ -117,7 +117,7 @@ fn count_newlines(bytes: &[u8]) -> usize {
 fn split_yaml<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Vec<RawDocument<'a>> {
     let mut documents = Vec::new();
     let mut number = 1;
-    let mut current = Chunk { start: 0, line: 1, marker: false, content: None };
+    let mut current = Chunk::new(0, 1);
     for (index, (offset, mut text)) in lines(bytes).enumerate() {
         let line = index.saturating_add(1);
         let end_of_line = offset.saturating_add(text.len());
@@ -132,7 +132,7 @@ fn split_yaml<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Vec<RawDocument<'a>> {
         if is_marker(Some(text), b"---") {
             if current.marker || current.content.is_some() {
                 current.end(file, bytes, offset, &mut number, &mut documents);
-                current = Chunk { start, line, marker: false, content: None };
+                current = Chunk::new(start, line);
             } else if start != offset {
                 current = Chunk { start, line, ..current };
             }
@@ -142,13 +142,16 @@ fn split_yaml<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Vec<RawDocument<'a>> {
             }
         } else if is_marker(Some(text), b"...") {
             current.end(file, bytes, end_of_line, &mut number, &mut documents);
-            current =
-                Chunk { start: end_of_line, line: line.saturating_add(1), marker: false, content: None };
+            current = Chunk::new(end_of_line, line.saturating_add(1));
         } else if current.content.is_none() && !is_blank(text) {
-            let directive = !current.marker && text.starts_with(b"%");
-            if !directive {
+            if !current.marker && text.starts_with(b"%") {
+                current.directive = true;
+            } else {
                 current.content = Some(line);
             }
+        } else if current.content.is_none() && !current.marker && !current.directive {
+            // What stands above a document is no part of it.
+            current = Chunk::new(end_of_line, line.saturating_add(1));
         }
     }
     current.end(file, bytes, bytes.len(), &mut number, &mut documents);
@@ -161,6 +164,8 @@ struct Chunk {
     start: usize,
     /// The line of `start`.
     line: usize,
+    /// Whether it began with directives (`%YAML 1.2`).
+    directive: bool,
     /// Whether it began with `---`.
     marker: bool,
     /// The first line that holds more than comments, directives and the marker.
@@ -168,6 +173,10 @@ struct Chunk {
 }
 
 impl Chunk {
+    fn new(start: usize, line: usize) -> Chunk {
+        Chunk { start, line, directive: false, marker: false, content: None }
+    }
+
     fn end<'a>(
         &self,
         file: &Arc<str>,
@@ -219,6 +228,17 @@ fn yaml_value(text: &[u8]) -> Result<Value, (Option<usize>, String)> {
         let before = text.get(..error.valid_up_to()).unwrap_or_default();
         (Some(count_newlines(before).saturating_add(1)), "it isn't UTF-8 text".to_owned())
     })?;
+    let mut value = parse_yaml(text, false)?;
+    if has_short_boolean(text)
+        && let Ok(strict) = parse_yaml(text, true)
+    {
+        keep_short_booleans_text(&mut value, strict);
+    }
+    Ok(value)
+}
+
+/// With `strict_booleans`, `yes`, `on`, `y` and the like are texts.
+fn parse_yaml(text: &str, strict_booleans: bool) -> Result<Value, (Option<usize>, String)> {
     // A document has fewer nodes than bytes: that is limit enough, where the library's own is for unknown input.
     // What aliases are expanded to, and the depth, keep their limits.
     let size = text.len().saturating_add(1000);
@@ -229,6 +249,7 @@ fn yaml_value(text: &[u8]) -> Result<Value, (Option<usize>, String)> {
             max_total_scalar_bytes: size,
         },
         emit_comments: false,
+        strict_booleans: strict_booleans,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -239,4 +260,37 @@ fn yaml_value(text: &[u8]) -> Result<Value, (Option<usize>, String)> {
         });
         (line, message)
     })
+}
+
+/// Whether a line holds `y` or `n` by itself, as far as can be told without parsing it.
+fn has_short_boolean(text: &str) -> bool {
+    let separates = |b: Option<&u8>| {
+        b.is_none_or(|b| !b.is_ascii_alphanumeric() && !matches!(b, b'_' | b'.' | b'/' | b'-'))
+    };
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().any(|(at, b)| {
+        matches!(b, b'y' | b'Y' | b'n' | b'N')
+            && separates(bytes.get(at.saturating_add(1)))
+            && separates(at.checked_sub(1).and_then(|before| bytes.get(before)))
+    })
+}
+
+/// `y` and `n` are names of nodes and values of labels far more often than they are booleans.
+fn keep_short_booleans_text(value: &mut Value, strict: Value) {
+    match (value, strict) {
+        (Value::Array(items), Value::Array(strict)) => {
+            items.iter_mut().zip(strict).for_each(|(item, strict)| keep_short_booleans_text(item, strict));
+        }
+        (Value::Object(fields), Value::Object(mut strict)) => {
+            for (key, field) in fields {
+                if let Some(strict) = strict.remove(key) {
+                    keep_short_booleans_text(field, strict);
+                }
+            }
+        }
+        (value @ Value::Bool(_), Value::String(text)) if matches!(text.as_str(), "y" | "Y" | "n" | "N") => {
+            *value = Value::String(text);
+        }
+        _ => {}
+    }
 }

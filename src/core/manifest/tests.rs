@@ -131,6 +131,18 @@ fn a_yaml_error_names_the_line_at_fault() {
 }
 
 #[test]
+fn booleans_are_those_of_kubernetes_but_not_y_and_n() {
+    let text = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: n, labels: {a: \"yes\", y: Y}}\nspec: {a: yes, b: Off, c: [y, N, on], d: 'no'}\n";
+    let Object::Config(config) = only(text) else { panic!() };
+    assert_eq!(&*config.key.name, "n");
+    assert_eq!(
+        config.raw["spec"],
+        serde_json::json!({"a": true, "b": false, "c": ["y", "N", true], "d": "no"})
+    );
+    assert_eq!(config.labels.len(), 2);
+}
+
+#[test]
 fn aliases_and_depth_are_bounded() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for i in 1..12 {

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::decide::RouteChange;
 use ferrolb_core::engine::Engine;
-use ferrolb_core::types::{GroupId, NodeName};
+use ferrolb_core::types::{FamilySet, GroupId, NodeName};
 use tracing::{debug, info, warn};
 
-use crate::shell::bgp::{Event, GroupChange, SessionSpec, Update};
+use crate::shell::bgp::{Event, GroupChange, SessionSpec, SessionStatus, Update};
 
 /// The complete desired state of a node, whatever the wire thread has; `known` are the groups that it was told of, and is
 /// brought up to date.
@@ -78,4 +78,39 @@ pub fn log(event: &Event) {
             info!(event = "noNextHopCleared", %peer, %family, "there is a next hop again");
         }
     }
+}
+
+/// Where every session stands, one line each: what SIGUSR1 asks for.
+pub fn log_all(sessions: &[SessionStatus]) {
+    for session in sessions {
+        let SessionStatus { peer, remote, state, since, last_error, agreed, counters, no_next_hop, routes } =
+            session;
+        let agreed = agreed.as_ref();
+        info!(
+            event = "sessionStatus",
+            %peer,
+            %remote,
+            %state,
+            seconds = since.elapsed().as_secs(),
+            local = agreed.map(|a| a.local.to_string()),
+            remote_asn = agreed.map(|a| a.remote_asn.get()),
+            remote_id = agreed.map(|a| a.remote_id.to_string()),
+            hold_seconds = agreed.map(|a| a.hold_time.map_or(0, |h| h.as_secs())),
+            families = agreed.map(|a| families(a.families)),
+            routes = routes.as_ref().map(|r| r.len() as u64),
+            updates_sent = counters.updates_sent,
+            announced = counters.announced,
+            withdrawn = counters.withdrawn,
+            refused = counters.refused,
+            updates_received = counters.updates_received,
+            end_of_rib = families(counters.end_of_rib),
+            no_next_hop = families(*no_next_hop),
+            last_error = last_error.as_ref().map(ToString::to_string),
+            "BGP session"
+        );
+    }
+}
+
+fn families(set: FamilySet) -> String {
+    set.iter().map(|f| f.to_string()).collect::<Vec<_>>().join(",")
 }

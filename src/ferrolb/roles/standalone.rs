@@ -51,6 +51,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut inspect = signals(SignalKind::user_defined1())?;
     let (mut state_directory, state) = match &args.state {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
@@ -87,7 +88,11 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 standalone.send(&wire, &outcome).await?;
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
-            Some(event) = heard.recv() => sessions::log(&event),
+            event = heard.recv() => match event {
+                Some(event) => sessions::log(&event),
+                None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
+            },
+            _ = inspect.recv() => sessions::log_all(&wire.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
                 state_due = None;

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{
-    MAX_MESSAGE, MessageType, WireError,
+    HEADER_LEN, MAX_MESSAGE, MessageType, WireError,
     header::{begin, finish},
     octets::Reader,
 };
@@ -59,7 +59,7 @@ impl Notification {
         let mut reader = Reader::new(body);
         let (Some(code), Some(subcode)) = (reader.u8(), reader.u8()) else {
             return Err(WireError::BadMessageLength {
-                length: u16::try_from(body.len()).unwrap_or(u16::MAX).saturating_add(19),
+                length: u16::try_from(body.len().saturating_add(HEADER_LEN)).unwrap_or(u16::MAX),
             });
         };
         Ok(Notification { error: ErrorCode::from_octets(code, subcode), data: reader.rest().to_vec() })
@@ -67,7 +67,7 @@ impl Notification {
 
     /// Appends the message; data that would make it longer than 4096 octets is cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        const ROOM: usize = MAX_MESSAGE - 21;
+        const ROOM: usize = MAX_MESSAGE - HEADER_LEN - 2;
         let start = begin(out, MessageType::Notification);
         out.extend_from_slice(&[self.error.code(), self.error.subcode()]);
         out.extend_from_slice(self.data.get(..ROOM).unwrap_or(&self.data));

@@ -42,7 +42,7 @@ fn own_rules() {
             ("{asPathPrepend: 11}", &["spec.asPathPrepend"]),
             ("{asPathPrepend: 10}", &[]),
             ("{serviceSelectors: [{}], aggregationLength: 32, aggregationLengthV6: 128}", &[]),
-            ("{serviceSelectors: [{}], aggregationLength: 24}", &["spec"]),
+            ("{serviceSelectors: [{}], aggregationLength: 24}", &["spec.serviceSelectors"]),
         ],
     );
 }

@@ -9,6 +9,8 @@ mod case;
 mod edit;
 mod manifests;
 mod remedy;
+#[cfg(test)]
+mod tests;
 mod text;
 mod trial;
 mod unserved;

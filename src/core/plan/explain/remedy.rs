@@ -43,20 +43,22 @@ const MOST_TRIALS: usize = 8;
 
 /// The remedy for some addresses that aren't announced somewhere.
 pub(super) fn remedy(case: &Case<'_>) -> Remedy {
+    first_that_helps(case, proposals(case))
+        .or_else(|| first_that_helps(case, last_resort(case)))
+        .unwrap_or_else(|| Remedy::words(advice(case)))
+}
+
+fn first_that_helps(case: &Case<'_>, proposals: Vec<Remedy>) -> Option<Remedy> {
     let mut later: Option<(Remedy, Reason)> = None;
-    for proposal in proposals(case).into_iter().filter(|p| !p.edits.is_empty()).take(MOST_TRIALS) {
+    for proposal in proposals.into_iter().filter(|p| !p.edits.is_empty()).take(MOST_TRIALS) {
         match reason_after(case, &proposal.edits) {
-            Some(None) => return proposal,
+            Some(None) => return Some(proposal),
             Some(Some(next)) if later.is_none() && comes_later(case, next) => later = Some((proposal, next)),
             Some(Some(_)) | None => {}
         }
     }
-    match later {
-        Some((Remedy { text, edits }, next)) => {
-            Remedy { text: format!("{text}; then the next reason is {}", next.code()), edits }
-        }
-        None => Remedy::words(advice(case)),
-    }
+    let (Remedy { text, edits }, next) = later?;
+    Some(Remedy { text: format!("{text}; then the next reason is {}", next.code()), edits })
 }
 
 /// `None` where the edits don't fit or do harm.
@@ -137,7 +139,14 @@ fn advice(case: &Case<'_>) -> String {
             format!("let spec.nodeSelectors of a BGPAdvertisement for the pool select {node}")
         }
         (Reason::NotOwner, Protocol::Layer2) => {
-            format!("only one node answers for an address; make {node} a candidate first")
+            let elections = case.ips.iter().filter_map(|ip| case.decisions.layer2_election(*ip));
+            let needs = elections.map(|e| format!("Service {} for {}", e.service, e.electing));
+            let needs: BTreeSet<String> = needs.collect();
+            format!(
+                "only one node answers for an address; {node} has to be a candidate first, by a ready pod of {} and an \
+                 L2Advertisement for both",
+                listed(needs)
+            )
         }
         (Reason::PeerNotSelected, _) => "name the BGPPeer in spec.peers of an advertisement that applies".into(),
         (Reason::SharedIpWithServiceSelector, _) => {
@@ -146,7 +155,7 @@ fn advice(case: &Case<'_>) -> String {
     }
 }
 
-fn append(object: ObjectKey, path: Path, value: Value) -> Edit {
+pub(super) fn append(object: ObjectKey, path: Path, value: Value) -> Edit {
     Edit::Append { object: object.into(), path, value }
 }
 
@@ -232,22 +241,21 @@ fn cover_pool(case: &Case<'_>) -> Vec<Remedy> {
         text: format!("let {kind} {} cover IPAddressPool {pool}", a.name),
         edits: vec![append(case.object(kind, a.name), Path::keys(["spec", "ipAddressPools"]), pool.into())],
     }));
-    all.truncate(MOST_TRIALS.saturating_sub(1));
+    all
+}
+
+/// What is only proposed where nothing that is there can be edited: an advertisement that doesn't select node and service
+/// yet is still nearer than a new one.
+fn last_resort(case: &Case<'_>) -> Vec<Remedy> {
+    if case.reason != Reason::NoAdvertisement {
+        return vec![];
+    }
+    let (kind, pool) = (case.kind(), case.pool_name());
     let name = manifests::free_name(case.decisions.world, &case.object(kind, pool));
     let spec = json!({"ipAddressPools": [pool]});
     let manifest = manifests::config("metallb.io/v1beta1", kind, case.context.system_namespace, &name, &spec);
-    let create = Remedy {
-        text: format!("create a {kind} for IPAddressPool {pool}"),
-        edits: vec![Edit::Create { manifest }],
-    };
-    // One that doesn't select node and service yet is still nearer than a new one, where there is any.
-    if !all
-        .iter()
-        .any(|p| reason_after(case, &p.edits).is_some_and(|r| r.is_none_or(|r| comes_later(case, r))))
-    {
-        all = vec![create];
-    }
-    all
+    let text = format!("create a {kind} for IPAddressPool {pool}");
+    vec![Remedy { text, edits: vec![Edit::Create { manifest }] }]
 }
 
 /// Whether a rejected advertisement names the pool.
@@ -518,7 +526,10 @@ fn prefer_node(case: &Case<'_>) -> Vec<Remedy> {
         let Some(election) = case.decisions.layer2_election(*ip) else { return vec![] };
         let ours = election.candidates.iter().find(|c| c.node == case.node.name);
         let (Some(owner), Some(ours)) = (election.owner(), ours) else {
-            return vec![add_endpoint(case, true)];
+            // Under Local only nodes with an endpoint for the electing address stand for election.
+            let family = Family::of(election.electing);
+            let manifest = manifests::slice(&election.service, family, Some(case.node.name.as_str()));
+            return vec![Remedy { text: advice(case), edits: vec![Edit::Create { manifest }] }];
         };
         missing = missing.max(owner.score.saturating_sub(ours.score).saturating_add(1));
     }

@@ -43,6 +43,9 @@ impl Text {
 
     fn node(&mut self, node: &NodeExplanation) {
         self.wrapped(0, &format!("Node {}", node.name));
+        if node.bgp.is_empty() && node.layer2.is_none() {
+            self.wrapped(2, "no session with the BGPPeer that is asked for");
+        }
         let mut peers: &[PeerExplanation] = &node.bgp;
         while let Some((first, others)) = peers.split_first() {
             // Neighbours with the same to say share it.
@@ -113,7 +116,7 @@ impl Text {
 
     fn why_not(&mut self, all: &[WhyNot]) {
         for why in all {
-            self.wrapped(4, &format!("not announced: {}: {}", why.ips.join(", "), why.reason));
+            self.wrapped(4, &format!("not announced ({}): {}", why.reason, why.ips.join(", ")));
             self.wrapped(6, &why.message);
             self.remedy(6, &why.remedy);
         }
@@ -130,12 +133,24 @@ impl Text {
                 }
                 Edit::Create { manifest } => {
                     self.wrapped(deeper, "create:");
-                    self.yaml(deeper, manifest);
+                    self.manifest(deeper, manifest);
                 }
                 Edit::Remove { object, path } => self.wrapped(deeper, &format!("{object}, remove {path}")),
                 Edit::Set { object, path, value } => {
                     self.wrapped(deeper, &format!("{object}, set {path}: {value}"));
                 }
+            }
+        }
+    }
+
+    /// An object in the order in which people write one.
+    fn manifest(&mut self, indent: usize, manifest: &Value) {
+        const FIRST: [&str; 3] = ["apiVersion", "kind", "metadata"];
+        let Some(members) = manifest.as_object() else { return self.yaml(indent, manifest) };
+        let others = members.keys().map(String::as_str).filter(|k| !FIRST.contains(k));
+        for key in FIRST.into_iter().chain(others) {
+            if let Some(value) = members.get(key) {
+                self.yaml(indent, &serde_json::json!({key: value}));
             }
         }
     }

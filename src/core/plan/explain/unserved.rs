@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Context;
 use super::edit::{Edit, Path};
 use super::manifests;
-use super::remedy::{Remedy, remove, service_key, set};
+use super::remedy::{Remedy, append, remove, service_key, set};
 use super::trial::Trial;
 use crate::alloc::Mode;
 use crate::decide::Decisions;
@@ -49,6 +49,51 @@ pub(super) fn remedy(decisions: &Decisions<'_>, context: &Context<'_>, service: 
 /// What to try: less of what the service asks for, then another pool.
 fn proposals(decisions: &Decisions<'_>, context: &Context<'_>, service: &Service) -> Vec<Remedy> {
     let object = service_key(&service.key);
+    let mut all = requests(service);
+    // All of them together: what is left to try in the end.
+    let asked = Remedy {
+        text: format!("let Service {} do without its requests", service.key),
+        edits: all.iter().flat_map(|r| r.edits.clone()).collect(),
+    };
+    if service.ip_family_policy == IpFamilyPolicy::RequireDualStack {
+        let edit = set(object, Path::keys(["spec", "ipFamilyPolicy"]), "PreferDualStack".into());
+        let text = format!("let Service {} do without a second address where there is none", service.key);
+        all.push(Remedy { text, edits: vec![edit] });
+    }
+    let namespace = context.system_namespace;
+    if let Some(pool) = service.annotations.address_pool.as_deref()
+        && decisions.config.pool(pool).is_some()
+    {
+        let object = ObjectKey::new("IPAddressPool", namespace, pool);
+        all.extend(manifests::EXAMPLE_RANGES.map(|addresses| {
+            Remedy {
+                text: format!("enlarge IPAddressPool {pool}; the addresses of the edits are examples"),
+                edits: addresses
+                    .map(|range| append(object.clone(), Path::keys(["spec", "addresses"]), range.into()))
+                    .to_vec(),
+            }
+        }));
+    }
+    let name = manifests::free_name(decisions.world, &ObjectKey::new("IPAddressPool", namespace, "pool"));
+    let new_pools = manifests::EXAMPLE_RANGES.map(|addresses| {
+        let spec = json!({"addresses": addresses});
+        let manifest = manifests::config("metallb.io/v1beta1", "IPAddressPool", namespace, &name, &spec);
+        Edit::Create { manifest }
+    });
+    for edit in new_pools {
+        let text = "create an IPAddressPool or enlarge one; the addresses of the edit are examples";
+        all.push(Remedy { text: text.into(), edits: vec![edit.clone()] });
+        if !asked.edits.is_empty() {
+            let edits = asked.edits.iter().cloned().chain([edit]).collect();
+            all.push(Remedy { text: format!("{}, and {text}", asked.text), edits });
+        }
+    }
+    all
+}
+
+/// Takes back what a service asks for, each request by itself.
+fn requests(service: &Service) -> Vec<Remedy> {
+    let object = service_key(&service.key);
     let asks_less = |what: &str, edit: Edit| Remedy {
         text: format!("let Service {} do without {what}", service.key),
         edits: vec![edit],
@@ -67,19 +112,5 @@ fn proposals(decisions: &Decisions<'_>, context: &Context<'_>, service: &Service
         let edit = set(object.clone(), Path::keys(["metadata", "annotations", name]), "".into());
         all.push(asks_less(&format!("the annotation {name}"), edit));
     }
-    if service.ip_family_policy == IpFamilyPolicy::RequireDualStack {
-        let edit = set(object, Path::keys(["spec", "ipFamilyPolicy"]), "PreferDualStack".into());
-        all.push(asks_less("a second address where there is none", edit));
-    }
-    let namespace = context.system_namespace;
-    let name = manifests::free_name(decisions.world, &ObjectKey::new("IPAddressPool", namespace, "pool"));
-    all.extend(manifests::EXAMPLE_RANGES.map(|addresses| {
-        let spec = json!({"addresses": addresses});
-        let manifest = manifests::config("metallb.io/v1beta1", "IPAddressPool", namespace, &name, &spec);
-        Remedy {
-            text: "create an IPAddressPool or enlarge one; the addresses of the edit are examples".into(),
-            edits: vec![Edit::Create { manifest }],
-        }
-    }));
     all
 }

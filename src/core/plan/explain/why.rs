@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::case::{Case, listed, mismatch};
 use crate::config::{BgpAdvertisement, PeerTarget};
-use crate::decide::{Candidate, Protocol, Reason, conflicts};
+use crate::decide::{Candidate, Election, Protocol, Reason, conflicts};
 use crate::types::Issue;
 
 /// The sentence, without a full stop.
@@ -183,38 +183,43 @@ fn family_not_carried(case: &Case<'_>) -> String {
 }
 
 fn other_owner(case: &Case<'_>) -> String {
-    let each = case.ips.iter().map(|ip| owner_of(case, *ip));
-    several(each)
+    // Both addresses of a dual-stack service mostly have one election.
+    let mut elections: Vec<(Option<Election>, Vec<IpAddr>)> = Vec::new();
+    for ip in case.ips {
+        let election = case.decisions.layer2_election(*ip);
+        match elections.iter_mut().find(|(other, _)| *other == election) {
+            Some((_, ips)) => ips.push(*ip),
+            None => elections.push((election, vec![*ip])),
+        }
+    }
+    several(elections.iter().map(|(election, ips)| owner(case, election.as_ref(), &listed(ips))))
 }
 
-fn owner_of(case: &Case<'_>, ip: IpAddr) -> String {
-    let Some(election) = case.decisions.layer2_election(ip) else {
-        return format!("no node can answer for {ip}");
-    };
-    let Some(owner) = election.owner() else { return format!("no node can answer for {ip}") };
+fn owner(case: &Case<'_>, election: Option<&Election>, ips: &str) -> String {
+    let found = election.and_then(|e| Some((e, e.owner()?)));
+    let Some((election, owner)) = found else { return format!("no node can answer for {ips}") };
     let elects = if election.service == case.subject.service.key {
         String::new()
     } else {
-        format!(", for which Service {} elects, the first by name of those that share it", election.service)
+        format!(" (Service {} elects, the first by name of those that share it)", election.service)
     };
-    let ours = election.candidates.iter().find(|c| c.node == case.node.name);
-    let how = match ours {
+    let how = match election.candidates.iter().find(|c| c.node == case.node.name) {
         None => format!(
-            "{} isn't a candidate, having no ready endpoint of Service {} for {}, or no advertisement",
+            "and {} isn't a candidate, having no ready endpoint of Service {} for {}, or no advertisement",
             case.node(),
             election.service,
             election.electing
         ),
         Some(ours) if ours.score < owner.score => {
             format!(
-                "its preferredNodeSelectors score {}, those of {} {}",
+                "since its preferredNodeSelectors score {}, those of {} {}",
                 owner.score,
                 case.node(),
                 ours.score
             )
         }
         Some(ours) => format!(
-            "both score {}, and of the hashes of NODE#{} its {} is lower than {} of {}",
+            "since both score {}, and of the hashes of NODE#{} its {} is lower than {} of {}",
             owner.score,
             election.electing,
             short_hash(owner),
@@ -222,7 +227,7 @@ fn owner_of(case: &Case<'_>, ip: IpAddr) -> String {
             case.node()
         ),
     };
-    format!("Node {} answers for {ip}{elects}: {how}", owner.node)
+    format!("Node {} answers for {ips}{elects}, {how}", owner.node)
 }
 
 /// The first four octets.

@@ -28,7 +28,7 @@ use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::types::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Update};
+pub use spec::{Event, GroupChange, SessionSpec, SessionStatus, Update};
 
 /// How many commands may wait.
 const COMMANDS: usize = 64;
@@ -95,11 +95,6 @@ impl WireHandle {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Sessions { routes, answer }).await.map_err(|_| WireEnded)?;
         answered.await.map_err(|_| WireEnded)
-    }
-
-    /// Whether the thread has ended.
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
     }
 
     /// Ends all sessions with Cease/Administrative Shutdown and the thread with them, within a second. The text is for

@@ -3,78 +3,71 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::bgp::local::InterfaceAddress;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
-/// The addresses of this node's interfaces as they are now, in the kernel's order.
+/// The addresses of this node's interfaces in the kernel's order, and from then on each change of them. The task behind
+/// it ends when nobody holds a receiver any more.
 ///
 /// # Errors
-/// The kernel refuses a netlink socket, or its answer breaks off.
-pub async fn addresses() -> io::Result<Vec<InterfaceAddress>> {
-    let (connection, handle, _) = rtnetlink::new_connection()?;
-    let connection = tokio::spawn(connection);
-    let addresses = dump(&handle).await;
-    connection.abort();
-    addresses
-}
-
-/// The addresses of this node's interfaces, and from then on each change of them. The task behind it ends when nobody
-/// holds a receiver any more.
-///
-/// # Errors
-/// The kernel refuses a netlink socket, or its first answer breaks off. Later failures are logged, and tried again.
+/// The kernel refuses a netlink socket, or gives no whole answer. Later failures are logged, and tried again.
 pub async fn follow_addresses() -> io::Result<watch::Receiver<Arc<[InterfaceAddress]>>> {
     // Subscribed before the first dump, so that no change falls between the two.
-    let (handle, changes) = subscribe()?;
-    let (sender, receiver) = watch::channel(Arc::from(dump(&handle).await?));
+    let mut subscription = Subscription::new()?;
+    let (sender, receiver) = watch::channel(Arc::from(dump(&subscription.handle).await?));
     tokio::spawn(async move {
-        let mut subscription = Some((handle, changes));
         loop {
-            let followed = async {
-                let (handle, changes) = match subscription.take() {
-                    Some(subscription) => subscription,
-                    None => subscribe()?,
-                };
-                follow(&handle, changes, &sender).await
-            };
-            tokio::select! {
+            let error = tokio::select! {
                 () = sender.closed() => return,
-                result = followed => {
-                    let error = result.err().map_or_else(|| "the kernel's messages ended".to_owned(), |e| e.to_string());
-                    tracing::warn!(error, "lost track of interface addresses, asking the kernel again");
+                ended = follow(subscription, &sender) => ended,
+            };
+            tracing::warn!(%error, "lost track of interface addresses, asking the kernel again");
+            subscription = loop {
+                tokio::time::sleep(RETRY).await;
+                match Subscription::new() {
+                    Ok(subscription) => break subscription,
+                    Err(error) => tracing::warn!(%error, "can't ask the kernel for interface addresses"),
                 }
-            }
-            tokio::time::sleep(RETRY).await;
+            };
         }
     });
     Ok(receiver)
 }
 
-/// How long to wait after the kernel's messages broke off, as they do when more came than the socket holds.
-const RETRY: Duration = Duration::from_millis(200);
+/// How long to wait before a broken netlink socket is replaced.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a dump may take: it has a few kilobytes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-type Subscription<S> = (Handle, S);
-
-fn subscribe() -> io::Result<Subscription<impl Stream<Item = ()> + Unpin + Send>> {
-    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
-    tokio::spawn(connection);
-    Ok((handle, messages.map(drop)))
+/// A netlink socket that hears of changes of addresses.
+struct Subscription {
+    handle: Handle,
+    changes: BoxStream<'static, ()>,
+    _connection: AbortOnDropHandle<()>,
 }
 
-/// Publishes the addresses now and after each change, until the kernel's messages end. What a message says doesn't
-/// count, only that one came: a fresh dump can't miss anything.
-async fn follow(
-    handle: &Handle,
-    changes: impl Stream<Item = ()> + Unpin,
-    sender: &watch::Sender<Arc<[InterfaceAddress]>>,
-) -> io::Result<()> {
+impl Subscription {
+    fn new() -> io::Result<Subscription> {
+        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, handle, changes) = rtnetlink::new_multicast_connection(&groups)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        Ok(Subscription { handle, changes: changes.map(drop).boxed(), _connection: connection })
+    }
+}
+
+/// Publishes the addresses now and after each change, until asking fails. What a message says doesn't count, only that
+/// one came, be it that the socket has overflowed: a fresh dump can't miss anything.
+async fn follow(subscription: Subscription, sender: &watch::Sender<Arc<[InterfaceAddress]>>) -> io::Error {
     // Those that have come during a dump are one change.
-    let mut changes = changes.ready_chunks(1024);
+    let mut changes = subscription.changes.ready_chunks(1024);
     loop {
-        let now = dump(handle).await?;
+        let now = match dump(&subscription.handle).await {
+            Ok(now) => now,
+            Err(error) => return error,
+        };
         sender.send_if_modified(|addresses| {
             let changed = **addresses != *now;
             if changed {
@@ -83,7 +76,7 @@ async fn follow(
             changed
         });
         if changes.next().await.is_none() {
-            return Ok(());
+            return io::Error::other("the netlink socket is closed");
         }
     }
 }
@@ -91,7 +84,8 @@ async fn follow(
 async fn dump(handle: &Handle) -> io::Result<Vec<InterfaceAddress>> {
     let messages = handle.address().get().execute();
     let addresses = messages.try_filter_map(async |message| Ok(interface_address(&message)));
-    addresses.try_collect().await.map_err(io::Error::other)
+    let dumped = tokio::time::timeout(PATIENCE, addresses.try_collect()).await;
+    dumped.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)
 }
 
 /// `None` for what is no address of an interface's own: some multicast and anycast entries.
@@ -120,6 +114,7 @@ fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::process::Command;
 
     use netlink_packet_route::address::AddressHeaderFlags;
 
@@ -157,16 +152,48 @@ mod tests {
         assert!(read.tentative && read.deprecated);
     }
 
+    /// Runs itself again in a network namespace of its own, where it may change addresses.
     #[test]
-    fn the_loopback_is_found_on_its_interface() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let now = addresses().await.unwrap();
-            let followed = follow_addresses().await.unwrap();
-            for seen in [now.as_slice(), &followed.borrow()] {
-                let loopback = seen.iter().find(|one| one.address == ip("127.0.0.1")).unwrap();
-                assert_eq!((loopback.interface, loopback.global), (1, false));
-            }
-        });
+    fn changes_are_followed() {
+        const INSIDE: &str = "FERROLB_TEST_IN_NAMESPACE";
+        if std::env::var_os(INSIDE).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            return runtime.block_on(follow_changes_of_the_loopback());
+        }
+        let status = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "shell::net::addresses::tests::changes_are_followed"])
+            .env(INSIDE, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    async fn follow_changes_of_the_loopback() {
+        let run = |arguments: &str| {
+            assert!(
+                Command::new("ip").args(arguments.split(' ')).status().unwrap().success(),
+                "ip {arguments}"
+            );
+        };
+        run("link set lo up");
+        let mut addresses = follow_addresses().await.unwrap();
+        let wanted = |text: &str, deprecated| {
+            let (address, global) = (ip(text), true);
+            InterfaceAddress { interface: 1, address, global, tentative: false, deprecated }
+        };
+        let loopback = InterfaceAddress { global: false, ..wanted("127.0.0.1", false) };
+        assert!(addresses.borrow().contains(&loopback));
+        let v4 = wanted("192.0.2.1", false);
+        let v6 = wanted("2001:db8::1", true);
+        run("address add 192.0.2.1/32 dev lo");
+        run("address add 2001:db8::1/128 dev lo preferred_lft 0");
+        let patience = Duration::from_secs(5);
+        let both = addresses.wait_for(|all| all.contains(&v4) && all.contains(&v6));
+        tokio::time::timeout(patience, both).await.unwrap().unwrap();
+        run("address delete 192.0.2.1/32 dev lo");
+        let gone = addresses.wait_for(|all| !all.contains(&v4) && all.contains(&v6));
+        tokio::time::timeout(patience, gone).await.unwrap().unwrap();
     }
 }

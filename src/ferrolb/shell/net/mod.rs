@@ -4,5 +4,5 @@
 mod addresses;
 mod dial;
 
-pub use addresses::{addresses, follow_addresses};
+pub use addresses::follow_addresses;
 pub use dial::{Dial, dial};

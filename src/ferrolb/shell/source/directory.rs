@@ -31,6 +31,9 @@ use super::walk::{Found, Inode, Stamp, is_hidden, is_manifest_name, reason, walk
 /// How long a batch that deletes something waits for what may follow at once.
 const SETTLE: Duration = Duration::from_millis(2);
 
+/// After this long nobody is writing a file that came with something in it, as long as nobody was heard to.
+const UNSURE: Duration = Duration::from_millis(20);
+
 /// How many events may wait; beyond, all is looked at again.
 const SIGNALS: usize = 4096;
 
@@ -68,6 +71,7 @@ impl Directory {
             directories: HashMap::new(),
             links: HashSet::new(),
             writing: HashSet::new(),
+            unsure: HashMap::new(),
             complained: BTreeSet::new(),
             lost,
         };
@@ -180,6 +184,8 @@ struct Worker {
     links: HashSet<PathBuf>,
     /// Real paths of files that somebody has begun to write.
     writing: HashSet<PathBuf>,
+    /// Real paths of files that came with something in them, and since when: a file that is being written is told of again.
+    unsure: HashMap<PathBuf, Instant>,
     /// Paths that can't be read at all.
     complained: BTreeSet<PathBuf>,
     lost: Arc<AtomicBool>,
@@ -192,8 +198,8 @@ impl Worker {
         batches: &tokio::sync::mpsc::Sender<Batch>,
         stopped: &AtomicBool,
     ) {
-        while let Ok(first) = heard.recv() {
-            self.process(std::iter::once(first).chain(heard.try_iter()).collect());
+        while let Some(first) = self.hear(heard) {
+            self.process(first.into_iter().chain(heard.try_iter()).collect());
             let deadline = Instant::now().checked_add(SETTLE);
             while self.state.deletes() {
                 let left = deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(Instant::now()));
@@ -218,28 +224,57 @@ impl Worker {
         }
     }
 
+    /// Waits for the next signals. `None` where there will be none any more.
+    fn hear(&mut self, heard: &Receiver<Signal>) -> Option<Vec<Signal>> {
+        let Some(since) = self.unsure.values().min() else {
+            return heard.recv().ok().map(|signal| vec![signal]);
+        };
+        match heard.recv_timeout(UNSURE.saturating_sub(since.elapsed())) {
+            Ok(signal) => Some(vec![signal]),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                let settled = self.unsure.extract_if(|_, since| since.elapsed() >= UNSURE);
+                Some(settled.map(|(path, _)| Signal::Done(path)).collect())
+            }
+        }
+    }
+
     fn process(&mut self, signals: Vec<Signal>) {
         let mut touched: HashSet<PathBuf> = HashSet::new();
         let mut walk = false;
         for signal in signals {
             match signal {
                 Signal::Modified(path) if self.concerns(&path) => {
+                    self.unsure.remove(&path);
                     self.writing.insert(path);
                 }
                 Signal::Created(path) if self.concerns(&path) => match fs::symlink_metadata(&path) {
-                    // One name only: it was made just now, and will be closed.
-                    Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => {
+                    // Just made, and will be closed.
+                    Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
                         self.writing.insert(path);
+                    }
+                    // Just made and written to, which will be told too; or a further name of a file that had another.
+                    Ok(metadata)
+                        if metadata.is_file()
+                            && metadata.nlink() == 1
+                            && !self.tree.knows(Stamp::of(&metadata).inode) =>
+                    {
+                        self.unsure.insert(path, Instant::now());
                     }
                     _ => {
                         touched.insert(path);
                     }
                 },
                 Signal::Done(path) if self.concerns(&path) => {
+                    walk |= self.watches.forget(&path);
                     self.writing.remove(&path);
+                    self.unsure.remove(&path);
                     touched.insert(path);
                 }
-                Signal::Directory(path) => walk |= self.concerns(&path),
+                Signal::Directory(path) => {
+                    walk |= self.concerns(&path);
+                    self.watches.forget(&path);
+                }
                 Signal::Allowed(path) => {
                     if self.directories.contains_key(&path) || self.complained.contains(&path) {
                         walk = true;
@@ -294,7 +329,7 @@ impl Worker {
     fn look_at(&self, touched: &HashSet<PathBuf>) -> Option<Vec<(PathBuf, Option<Found>)>> {
         let mut changes = Vec::new();
         for real in touched {
-            if self.links.contains(real) || self.watches.watched.contains_key(real) {
+            if self.links.contains(real) {
                 return None;
             }
             let metadata = fs::symlink_metadata(real);
@@ -470,6 +505,23 @@ impl Watches {
                 self.failed = Some((directory.to_owned(), error));
             }
         }
+    }
+
+    /// A directory came or went. Another in its place, even one with the number of the old, has to be watched anew, and so has
+    /// what is below it. True where it was watched.
+    fn forget(&mut self, directory: &Path) -> bool {
+        if !self.watched.contains_key(directory) {
+            return false;
+        }
+        let watcher = &mut self.watcher;
+        self.watched.retain(|watched, _| {
+            let keep = !watched.starts_with(directory);
+            if !keep {
+                let _ = watcher.unwatch(watched);
+            }
+            keep
+        });
+        true
     }
 
     /// Ends the watch on those that were not asked for.

@@ -33,10 +33,10 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, SourceError> {
         parsed.extend(document);
     }
     if let Some(error) = parsed.errors.into_iter().next() {
-        return Err(error.into());
+        return Err(SourceError::Manifest(Box::new(error)));
     }
     if let Some(error) = manifest::duplicates(&parsed.objects).into_iter().next() {
-        return Err(error.into());
+        return Err(SourceError::Manifest(Box::new(error)));
     }
     Ok(Loaded { objects: parsed.objects, warnings: skipped_warnings(&parsed.skipped) })
 }

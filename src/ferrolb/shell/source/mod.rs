@@ -16,8 +16,8 @@ mod tree;
 mod walk;
 
 pub use directory::Directory;
-pub use files::{Loaded, load, skipped_warnings};
-pub use state::{Batch, Problem};
+pub use files::{load, skipped_warnings};
+pub use state::Batch;
 
 /// Why manifests couldn't be read. One line.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum SourceError {
     },
     /// A document.
     #[error(transparent)]
-    Manifest(#[from] ferrolb_core::manifest::ManifestError),
+    Manifest(Box<ferrolb_core::manifest::ManifestError>),
     /// The directory can't be watched.
     #[error("{path}: can't be watched: {reason}")]
     Unwatchable {

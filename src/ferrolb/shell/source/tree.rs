@@ -40,6 +40,11 @@ impl Tree {
         self.by_real.get(real).into_iter().flatten().filter_map(|path| self.paths.get(path))
     }
 
+    /// Whether a path leads to this file.
+    pub(super) fn knows(&self, inode: Inode) -> bool {
+        self.files.contains_key(&inode)
+    }
+
     /// What a path leads to.
     pub(super) fn at(&self, path: &Path) -> Option<&Found> {
         self.paths.get(path)
@@ -59,7 +64,10 @@ impl Tree {
             .filter(|path| !new.contains(path.as_path()))
             .map(|path| (path.clone(), None))
             .collect();
-        changes.extend(found.into_iter().map(|f| (f.path.clone(), Some(f))));
+        let as_before =
+            |f: &Found| self.paths.get(&f.path).is_some_and(|old| old.real == f.real && old.stamp == f.stamp);
+        let others = found.into_iter().filter(|f| written.contains(&f.real) || !as_before(f));
+        changes.extend(others.map(|f| (f.path.clone(), Some(f))));
         self.change(changes, written)
     }
 

@@ -123,7 +123,7 @@ impl Walker<'_> {
         entries.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
         for (name, kind) in entries {
             let path = path.join(&name);
-            if !kind.is_dir() && !kind.is_symlink() && !(kind.is_file() && is_manifest_name(&name)) {
+            if !(kind.is_dir() || kind.is_symlink() || is_manifest_name(&name)) {
                 continue;
             }
             let outcome = if kind.is_symlink() {

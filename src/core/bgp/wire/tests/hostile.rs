@@ -46,7 +46,7 @@ fn check_error(error: &WireError) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn any_octets_are_survived(octets in vec(any::<u8>(), 0..200)) {

@@ -16,6 +16,7 @@ mod vectors;
 use std::iter::Peekable;
 
 use ipnet::IpNet;
+use proptest::test_runner::Config;
 
 use super::*;
 use crate::types::FamilySet;
@@ -28,6 +29,11 @@ const FULL: Session = Session {
     max_send: MAX_MESSAGE,
     max_receive: MAX_MESSAGE,
 };
+
+/// That many cases. A failing input is printed; a file of them would land beside the crate.
+fn cases(count: u32) -> Config {
+    Config { failure_persistence: None, ..Config::with_cases(count) }
+}
 
 /// The octets of a hexadecimal text; blanks don't count.
 fn hex(text: &str) -> Vec<u8> {

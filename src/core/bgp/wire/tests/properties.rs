@@ -7,7 +7,7 @@ use super::*;
 use crate::types::Asn;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn announcements_arrive_as_they_were_meant(sent in announcement()) {

@@ -120,8 +120,8 @@ def not_announced(rack):
     title("Why isn't this service announced?")
     say("`reports` has an address and an endpoint, and yet the router has no route to it. FerroLB says why, and what would"
         " have to change.")
-    binary = build.binary()
-    run(["ferrolb", "explain", "default/reports", "-f", "config/demo"], [str(binary), "explain", "default/reports", "-f", str(rack.manifests)])
+    question = ["explain", "default/reports", "--node", "n1", "--peer", "tor", "-f"]
+    run(["ferrolb", *question, "config/demo"], [str(build.binary()), *question, str(rack.manifests)])
 
 
 def node_gone(rack):

@@ -34,9 +34,12 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// The session with a configured peer; `None` where it has no address to dial.
+    /// The session with a configured peer; `None` where it isn't dialled: it has no address, or is in a VRF.
     pub fn of(peer: &Peer, group: GroupId) -> Option<SessionSpec> {
         let PeerTarget::Address(address) = peer.target else { return None };
+        if peer.vrf.is_some() {
+            return None;
+        }
         let families = peer.families();
         Some(SessionSpec {
             name: peer.name.clone(),

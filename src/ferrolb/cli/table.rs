@@ -217,7 +217,7 @@ mod tests {
         let places: Vec<_> = titles.iter().map(|title| text.find(title)).collect();
         assert!(places.is_sorted() && places.iter().all(Option::is_some), "{text}");
         assert!(text.lines().all(|l| l.chars().count() <= usize::from(WIDTH)), "{text}");
-        assert!(text.contains("prepended 2 times, 65535:65281, 64512:1:2"), "{text}");
+        assert!(text.contains("prepended 2 times, 65535:65281,"), "{text}");
         assert!(text.contains("and 4 more"), "{text}");
         assert!(text.contains("noEndpoints"), "{text}");
     }

@@ -141,52 +141,8 @@ fn expect(what: &str, expected: &str, found: &str, faults: &mut Vec<String>) {
 
 /// The lines that differ, each run of them with two lines around it.
 fn diff(expected: &str, found: &str) -> String {
-    const AROUND: usize = 2;
-    let lines = edit_script(&expected.lines().collect::<Vec<_>>(), &found.lines().collect::<Vec<_>>());
-    let changed: Vec<usize> =
-        lines.iter().enumerate().filter(|(_, (mark, _))| *mark != ' ').map(|(at, _)| at).collect();
-    let near = |at: usize| changed.iter().any(|c| c.abs_diff(at) <= AROUND);
-    let mut shown = Vec::new();
-    let mut hidden = false;
-    for (at, (mark, line)) in lines.iter().enumerate() {
-        if near(at) {
-            shown.push(format!("    {mark} {line}"));
-        } else if !hidden {
-            shown.push("      ...".to_owned());
-        }
-        hidden = !near(at);
-    }
-    shown.join("\n")
-}
-
-/// The shortest way from one list of lines to the other, by the longest common subsequence.
-fn edit_script<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
-    // common[i][j]: how much old[i..] and new[j..] have in common.
-    let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
-    for i in (0..old.len()).rev() {
-        for j in (0..new.len()).rev() {
-            common[i][j] = if old[i] == new[j] {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let mut script = Vec::new();
-    while i < old.len() || j < new.len() {
-        if i < old.len() && j < new.len() && old[i] == new[j] {
-            script.push((' ', old[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
-            script.push(('-', old[i]));
-            i += 1;
-        } else {
-            script.push(('+', new[j]));
-            j += 1;
-        }
-    }
-    script
+    let diff = similar::TextDiff::from_lines(expected, found);
+    diff.unified_diff().context_radius(2).to_string()
 }
 
 fn shown(status: Option<i32>) -> String {

@@ -73,7 +73,6 @@ impl SessionSpec {
             ("peerASN", old_session.remote_as != new_session.remote_as),
             ("localASN", old_session.shown_asn != new_session.shown_asn),
             ("sourceAddress", self.source != new.source),
-            ("password", self.password != new.password),
             ("routerID", self.router_id != new.router_id),
             ("ebgpMultiHop", self.multihop != new.multihop),
             ("dualStackAddressFamily", old_session.families != new_session.families),

@@ -140,6 +140,7 @@ pub const SINCE_V1BETA2: [&str; 9] = [
 ];
 
 /// The schema of `v1beta1`: the fields of `v1beta2`, so that nothing is lost between the two, under the older rules.
+#[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
 pub(crate) fn v1beta1_schema() -> Value {
     let mut schema = schema::of::<BGPPeerSpec>();
     schema["required"] = json!(["myASN", "peerASN", "peerAddress"]);

@@ -186,6 +186,7 @@ impl Kind {
     }
 
     /// The schema of a whole object of `version`, one of [`Kind::versions`].
+    #[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
     pub fn schema(&self, version: &Version) -> Value {
         let mut properties = Map::new();
         let text = |description: &str| json!({"type": "string", "description": description});
@@ -209,6 +210,7 @@ impl Kind {
     }
 
     /// The CustomResourceDefinition.
+    #[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
     pub fn crd(&self) -> Value {
         let stored = self.versions.last().map(|v| v.name);
         let versions: Vec<Value> =
@@ -241,6 +243,7 @@ impl Kind {
         serde_saphyr::to_string(&self.crd()).unwrap_or_default()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
     fn crd_version(&self, version: &Version, storage: bool) -> Value {
         let mut out = json!({
             "name": version.name,
@@ -279,6 +282,7 @@ fn no_fields() -> Value {
     schema::empty("Has no fields.")
 }
 
+#[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
 fn column(&(name, type_, path, priority): &Column) -> Value {
     let mut column = json!({"name": name, "type": type_, "jsonPath": path});
     if priority != 0 {

@@ -58,6 +58,11 @@ class Frr(Router):
         """Something that changes with each new establishment of the session."""
         return self._neighbor(session)["connectionsEstablished"]
 
+    @staticmethod
+    def same_life(one, other):
+        """Whether two answers of `life` are of one establishment."""
+        return one == other
+
     def families(self, session):
         """The address families that the neighbour's OPEN offered."""
         offered = self._neighbor(session)["neighborCapabilities"]["multiprotocolExtensions"]
@@ -119,7 +124,14 @@ class Bird(Router):
 
     def life(self, session):
         """Something that changes with each new establishment of the session."""
-        return re.search(rf"^{session} +BGP +\S+ +up +(\S+)", self._protocol(session), re.MULTILINE).group(1)
+        since = re.search(rf"^{session} +BGP +\S+ +up +(\d+):(\d+):([\d.]+)", self._protocol(session), re.MULTILINE)
+        hours, minutes, seconds = map(float, since.groups())
+        return (hours * 60 + minutes) * 60 + seconds
+
+    @staticmethod
+    def same_life(one, other):
+        """Whether two answers of `life` are of one establishment: BIRD's own clock readings differ by a millisecond or so."""
+        return abs(one - other) < 0.05
 
     def families(self, session):
         """The address families that the neighbour's OPEN offered."""

@@ -78,7 +78,8 @@ class RouterCases:
         self.assertFalse(self.router.established("wrong4"))
         self.folder.write("peers", *peers(wrong4={"password": PASSWORD}), manifests.secret("tor", PASSWORD))
         self.wait_path(WEB4, "wrong4")
-        write_base(self.folder)
+        # A session in place outlives an edit of its password: the wrong one counts from the next connection on.
+        self.folder.write("peers", *without("wrong4"), manifests.secret("tor", PASSWORD))
         until("wrong4 down again", lambda: not self.router.established("wrong4"), SECONDS)
 
     def test_the_hold_time_is_the_peers_own(self):
@@ -99,17 +100,18 @@ class RouterCases:
     def test_a_reset_by_the_router_is_obeyed_and_the_routes_come_back(self):
         before = self.router.life("ebgp4")
         self.router.reset("ebgp4")
-        until("ebgp4 up anew", lambda: self.router.established("ebgp4") and self.router.life("ebgp4") != before, SECONDS)
+        until("ebgp4 up anew", lambda: self.router.established("ebgp4") and not self.router.same_life(before, self.router.life("ebgp4")), SECONDS)
         self.wait_path(WEB4, "ebgp4")
 
     def test_an_edit_of_one_peer_touches_no_other_session(self):
         others = {name: self.router.life(name) for name in ("ebgp4", "ebgp6", "ibgp4")}
-        others_only = (peer for peer in peers() if peer["metadata"]["name"] != "both4")
-        self.folder.write("peers", *others_only, manifests.secret("tor", PASSWORD))
+        self.folder.write("peers", *without("both4"), manifests.secret("tor", PASSWORD))
         until("both4 down", lambda: not self.router.established("both4"), SECONDS)
         write_base(self.folder)
         self.wait_established("both4")
-        self.assertEqual({name: self.router.life(name) for name in others}, others)
+        for name, before in others.items():
+            with self.subTest(session=name):
+                self.assertTrue(self.router.same_life(before, self.router.life(name)))
 
     # --- what a route carries
 
@@ -215,7 +217,7 @@ class RouterCases:
         before = self.router.life("ebgp4")
         self.folder.write("pools", *pools(communities=["64512:300"]))
         until("the new community", lambda: self._communities(WEB4, "ebgp4") == {"64512:300"}, SECONDS)
-        self.assertEqual(self.router.life("ebgp4"), before)
+        self.assertTrue(self.router.same_life(before, self.router.life("ebgp4")))
         self.folder.write("pools", *pools())
         until("the old communities", lambda: self._communities(WEB4, "ebgp4") == {"64512:100", "64512:200"}, SECONDS)
 
@@ -297,6 +299,11 @@ def peers(**changes):
     """All peers; `changes` gives fields by session."""
     for name, (router, node, fields) in SESSIONS.items():
         yield manifests.peer(name, router, node, **{**fields, **changes.get(name, {})})
+
+
+def without(session):
+    """All peers but that of one session."""
+    return (peer for peer in peers() if peer["metadata"]["name"] != session)
 
 
 def pools(communities=("64512:100", "64512:200", "large:64512:1:100")):

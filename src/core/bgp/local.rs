@@ -75,17 +75,11 @@ pub fn router_id(
         .unwrap_or_else(|| hashed(node))
 }
 
-/// A router ID from a name: the same one for the same name, never 0.
+/// A router ID from a name: the same one for the same name.
 fn hashed(node: &str) -> RouterId {
-    let digest = Sha256::digest(node.as_bytes());
-    let fallback = RouterId::new(Ipv4Addr::new(0, 0, 0, 1));
-    digest
-        .as_slice()
-        .chunks_exact(4)
-        .filter_map(|chunk| <[u8; 4]>::try_from(chunk).ok())
-        .find_map(|octets| RouterId::new(Ipv4Addr::from(octets)))
-        .or(fallback)
-        .unwrap_or_else(|| unreachable!("0.0.0.1 is a router ID"))
+    let digest: [u8; 32] = Sha256::digest(node.as_bytes()).into();
+    let [a, b, c, d, ..] = digest;
+    RouterId::from_hash([a, b, c, d])
 }
 
 /// The next hop for routes of `family` over a session whose own address is `session_local`; `None`: that family's routes

@@ -14,3 +14,6 @@ pub mod local;
 pub mod negotiate;
 pub mod rib_out;
 pub mod wire;
+
+#[cfg(test)]
+mod sim;

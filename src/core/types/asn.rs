@@ -41,6 +41,12 @@ impl RouterId {
         (!value.is_unspecified()).then_some(RouterId(value))
     }
 
+    /// From four octets of a hash. The first is brought into 1 to 223, since some implementations refuse an identifier
+    /// that isn't a unicast address.
+    pub const fn from_hash([a, b, c, d]: [u8; 4]) -> RouterId {
+        RouterId(Ipv4Addr::new(a % 223 + 1, b, c, d))
+    }
+
     /// As an IPv4 address.
     pub const fn get(self) -> Ipv4Addr {
         self.0

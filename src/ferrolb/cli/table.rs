@@ -148,3 +148,82 @@ fn heading(out: &mut String, title: &str) {
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_core::plan::{NotAnnounced, ServicePlan};
+    use ferrolb_core::types::ObjectKey;
+
+    use super::*;
+
+    fn document() -> Document {
+        let long = "a sentence that goes on and on, so that it has to be broken somewhere ".repeat(3);
+        let service = |name: &str, error: Option<&str>| ServicePlan {
+            namespace: "default".into(),
+            name: name.into(),
+            ips: error.map_or_else(|| vec!["192.0.2.1".into()], |_| vec![]),
+            pool: error.map_or_else(|| Some("p1".into()), |_| None),
+            error: error.map(Into::into),
+        };
+        let route = RoutePlan {
+            prefix: "192.0.2.0/24".into(),
+            local_pref: None,
+            communities: vec!["65535:65281".into()],
+            large_communities: vec!["64512:1:2".into()],
+            as_path_prepend: Some(2),
+            services: (0..9).map(|i| format!("default/web{i}")).collect(),
+        };
+        let peer = PeerPlan {
+            peer: "tor".into(),
+            address: Some("10.0.0.1".into()),
+            interface: None,
+            port: 1790,
+            my_asn: 64512,
+            peer_asn: Some(64513),
+            local_asn: None,
+            routes: vec![route],
+        };
+        let not_announced = NotAnnounced {
+            service: "default/idle".into(),
+            ips: vec!["192.0.2.2".into()],
+            protocol: "bgp",
+            peer: Some("tor".into()),
+            reason: "noEndpoints",
+        };
+        let object = ObjectKey::new("BGPPeer", "metallb-system", "bad\u{1b}[31m");
+        Document {
+            errors: vec![Issue::new(&object, Some("spec.myASN"), long.clone())],
+            warnings: vec![],
+            services: vec![service("web", None), service("idle", Some(&long))],
+            nodes: vec![NodePlan {
+                name: "n1".into(),
+                bgp: vec![peer],
+                layer2: vec![],
+                not_announced: vec![not_announced],
+            }],
+        }
+    }
+
+    #[test]
+    fn errors_come_first_and_every_line_fits() {
+        let text = plan(&document());
+        assert!(text.starts_with("Errors\n"), "{text}");
+        let titles = [
+            "Errors",
+            "Services",
+            "Node n1: BGP to tor (10.0.0.1 port 1790), AS 64512 to 64513",
+            "Node n1: not",
+        ];
+        let places: Vec<_> = titles.iter().map(|title| text.find(title)).collect();
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= usize::from(WIDTH)), "{text}");
+        assert!(text.contains("prepended 2 times, 65535:65281,"), "{text}");
+        assert!(text.contains("and 4 more"), "{text}");
+        assert!(text.contains("noEndpoints"), "{text}");
+    }
+
+    #[test]
+    fn nothing_from_a_file_controls_the_terminal() {
+        assert!(plan(&document()).chars().all(|c| c == '\n' || !c.is_control()));
+    }
+}

@@ -56,7 +56,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
     };
-    let (mut directory, first) = Directory::open(&args.manifests).map_err(|e| e.to_string())?;
+    let (mut directory, first) = Directory::open(&args.manifests)
+        .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
     let mut standalone = Standalone::new(args, state);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);

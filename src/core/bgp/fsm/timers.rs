@@ -26,6 +26,7 @@ pub(super) struct Timers {
     deadlines: [Option<Instant>; Timer::ALL.len()],
 }
 
+#[expect(clippy::indexing_slicing, reason = "the table has a place for each timer")]
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer, deadline: Instant) {
         self.deadlines[timer as usize] = Some(deadline);

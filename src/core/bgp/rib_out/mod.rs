@@ -19,7 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ impl RibOut {
         group: GroupId,
         routes: impl IntoIterator<Item = (IpNet, Arc<RouteAttributes>)>,
     ) {
-        let mut left: BTreeSet<IpNet> = Family::ALL
+        let mut left: HashSet<IpNet> = Family::ALL
             .into_iter()
             .filter_map(|family| Some(self.groups.get(&group)?.tables.get(family)))
             .flat_map(Table::prefixes)

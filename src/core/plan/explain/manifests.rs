@@ -36,6 +36,7 @@ pub(super) fn free_name(world: &World, wanted: &ObjectKey) -> String {
 }
 
 /// The spec of a peer whose session carries the families of these addresses.
+#[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
 pub(super) fn example_peer(ips: &[IpAddr]) -> Value {
     let v4 = ips.iter().any(IpAddr::is_ipv4);
     let mut spec = json!({
@@ -50,6 +51,7 @@ pub(super) fn example_peer(ips: &[IpAddr]) -> Value {
 }
 
 /// An EndpointSlice with one ready endpoint; its address is an example.
+#[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
 pub(super) fn slice(service: &ServiceKey, family: Family, node: Option<&str>) -> Value {
     let (address_type, address) = match family {
         Family::V4 => ("IPv4", "198.51.100.10"),

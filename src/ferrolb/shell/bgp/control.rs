@@ -151,18 +151,25 @@ impl Control {
         let mut desired: BTreeMap<Arc<str>, SessionSpec> =
             specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         let mut starts = Vec::new();
+        let mut ending: Vec<(SessionId, Rc<SessionSpec>)> = Vec::new();
         {
             let mut shelf = self.shared.state.borrow_mut();
             let Shelf { rib, sessions, .. } = &mut *shelf;
-            for (id, entry) in sessions.iter_mut().filter(|(_, entry)| entry.stop.is_none()) {
+            for (id, entry) in sessions.iter_mut() {
+                if entry.stop.is_some() {
+                    ending.push((*id, entry.spec.clone()));
+                    continue;
+                }
                 let Some(new) = desired.remove(&entry.spec.name) else {
                     entry.stop(Stop::Deconfigured);
+                    ending.push((*id, entry.spec.clone()));
                     continue;
                 };
                 if let Some(field) = entry.spec.reset_by(&new) {
                     tracing::info!(peer = %new.name, field, "BGP session restarts for an edit");
                     entry.stop(Stop::Reconfigured);
-                    starts.push((new, self.tasks.remove(id)));
+                    ending.push((*id, entry.spec.clone()));
+                    starts.push(new);
                 } else if *entry.spec != new {
                     rib.change_group(*id, new.group);
                     entry.spec = Rc::new(new);
@@ -170,14 +177,18 @@ impl Control {
                 }
             }
         }
-        starts.extend(desired.into_values().map(|spec| (spec, None)));
-        for (spec, before) in starts {
+        starts.extend(desired.into_values());
+        for spec in starts {
+            // A router would refuse a second session while the first one stands.
+            let same = |old: &SessionSpec| old.name == spec.name || old.remote == spec.remote;
+            let before = ending.iter().filter(|(_, old)| same(old));
+            let before = before.filter_map(|(id, _)| self.tasks.remove(id)).collect();
             self.start(spec, before);
         }
     }
 
-    /// Starts a session, once the one that it stands in for has ended.
-    fn start(&mut self, spec: SessionSpec, before: Option<JoinHandle<()>>) {
+    /// Starts a session, once those that it stands in for have ended.
+    fn start(&mut self, spec: SessionSpec, before: Vec<JoinHandle<()>>) {
         self.last_id = self.last_id.wrapping_add(1);
         let id = SessionId(self.last_id);
         let (spec, bell) = (Rc::new(spec), Rc::new(Notify::new()));
@@ -195,9 +206,9 @@ impl Control {
         self.shared.state.borrow_mut().sessions.insert(id, entry);
         let shared = self.shared.clone();
         let task = tokio::task::spawn_local(async move {
-            if let Some(before) = before {
+            for task in before {
                 // However it ended.
-                let _ = before.await;
+                let _ = task.await;
             }
             Session::new(id, shared, bell, spec).run().await;
         });

@@ -68,6 +68,8 @@ impl Session {
                 break;
             }
             if let Err(error) = self.write() {
+                // The peer may have said why.
+                self.read();
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
                 continue;
             }
@@ -205,7 +207,9 @@ impl Session {
                 Output::Send(message) => self.send(&message),
                 Output::Close => {
                     self.dialling = None;
-                    self.leaving = self.link.take();
+                    if let Some(link) = self.link.take() {
+                        self.leaving = Some(link);
+                    }
                 }
                 Output::Changed(transition) => self.changed(transition),
                 Output::Refresh(family) => self.shared.state.borrow_mut().rib.refresh(self.id, family),

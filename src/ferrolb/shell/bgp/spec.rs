@@ -34,9 +34,12 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// The session with a configured peer; `None` where it has no address to dial.
+    /// The session with a configured peer; `None` where it isn't dialled: it has no address, or is in a VRF.
     pub fn of(peer: &Peer, group: GroupId) -> Option<SessionSpec> {
         let PeerTarget::Address(address) = peer.target else { return None };
+        if peer.vrf.is_some() {
+            return None;
+        }
         let families = peer.families();
         Some(SessionSpec {
             name: peer.name.clone(),
@@ -70,7 +73,6 @@ impl SessionSpec {
             ("peerASN", old_session.remote_as != new_session.remote_as),
             ("localASN", old_session.shown_asn != new_session.shown_asn),
             ("sourceAddress", self.source != new.source),
-            ("password", self.password != new.password),
             ("routerID", self.router_id != new.router_id),
             ("ebgpMultiHop", self.multihop != new.multihop),
             ("dualStackAddressFamily", old_session.families != new_session.families),

@@ -280,6 +280,80 @@ mod state {
         assert_eq!(update(&mut state, &[("x", None)]).cleared.len(), 1);
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(256))]
+
+        /// Whatever was edited, and however broken files were in between: what was handed out is what the files hold.
+        #[test]
+        fn what_was_handed_out_is_what_the_files_hold(
+            edits in proptest::collection::vec(
+                proptest::collection::vec(
+                    (0..3_usize, proptest::option::of(proptest::collection::vec((0..4_u8, 0..3_u8, 0..8_u8), 0..4))),
+                    1..3,
+                ),
+                1..12,
+            ),
+        ) {
+            let names = ["x", "y", "z"];
+            let text = |documents: &[(u8, u8, u8)], whole: bool| -> String {
+                documents
+                    .iter()
+                    .map(|(name, class, broken)| match broken {
+                        0 if !whole => "---\nkind: [\n".to_owned(),
+                        1 if !whole => service(&format!("s{name}"), "1").replace("c/1", "5"),
+                        _ => service(&format!("s{name}"), &class.to_string()),
+                    })
+                    .collect()
+            };
+            let mut state = DirectoryState::default();
+            let mut world: BTreeMap<String, String> = BTreeMap::new();
+            let mut problems: Vec<String> = vec![];
+            let mut files: BTreeMap<&str, Vec<(u8, u8, u8)>> = BTreeMap::new();
+            let mut take = |batch: Batch| {
+                for change in changes(&batch) {
+                    match change.strip_prefix('+').and_then(|c| c.split_once('=')) {
+                        Some((name, class)) => drop(world.insert(name.to_owned(), class.to_owned())),
+                        None => assert!(world.remove(change.trim_start_matches('-')).is_some(), "{change}"),
+                    }
+                }
+                let (new, cleared) = said(&batch);
+                problems.extend(new);
+                for problem in cleared {
+                    let at = problems.iter().position(|p| *p == problem).expect("said before");
+                    problems.remove(at);
+                }
+                (world.clone(), problems.len())
+            };
+            for edit in &edits {
+                let edit: BTreeMap<&str, &Option<Vec<_>>> = edit.iter().map(|(f, c)| (names[*f], c)).collect();
+                let texts: Vec<_> =
+                    edit.iter().map(|(name, c)| (*name, c.as_ref().map(|d| text(d, false)))).collect();
+                let updates: Vec<_> = texts.iter().map(|(name, t)| (*name, t.as_deref())).collect();
+                take(update(&mut state, &updates));
+                for (name, documents) in edit {
+                    match documents {
+                        Some(documents) => drop(files.insert(name, documents.clone())),
+                        None => drop(files.remove(name)),
+                    }
+                }
+            }
+            // All is mended.
+            let texts: Vec<_> = files.iter().map(|(name, documents)| (*name, text(documents, true))).collect();
+            let updates: Vec<_> = texts.iter().map(|(name, t)| (*name, Some(t.as_str()))).collect();
+            let (world, problems) = take(update(&mut state, &updates));
+            let mut held: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (name, class, _) in files.values().flatten() {
+                held.entry(format!("s{name}")).or_default().push(class.to_string());
+            }
+            let duplicates: usize = held.values().map(|classes| classes.len() - 1).sum();
+            assert_eq!(problems, duplicates);
+            assert_eq!(world.keys().collect::<Vec<_>>(), held.keys().collect::<Vec<_>>());
+            for (name, class) in &world {
+                assert!(held[name].contains(class), "{name} is {class}, of {:?}", held[name]);
+            }
+        }
+    }
+
     #[test]
     fn other_kinds_are_said_once() {
         let mut state = DirectoryState::default();

@@ -79,12 +79,17 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut line = Map::new();
-        line.insert("ts".into(), jiff::Timestamp::now().to_string().into());
-        line.insert("level".into(), level_name(event.metadata().level()).into());
-        line.insert("caller".into(), caller(event).into());
-        line.extend(fields.0);
-        writeln!(writer, "{}", Value::Object(line))
+        let head: [(&str, Value); 4] = [
+            ("ts", format!("{:.6}", jiff::Timestamp::now()).into()),
+            ("level", level_name(event.metadata().level()).into()),
+            ("caller", caller(event).into()),
+            ("msg", fields.0.remove("msg").unwrap_or_default()),
+        ];
+        let rest = fields.0.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        for (i, (key, value)) in head.into_iter().chain(rest).enumerate() {
+            write!(writer, "{}{}:{value}", if i == 0 { '{' } else { ',' }, Value::from(key))?;
+        }
+        writeln!(writer, "}}")
     }
 }
 
@@ -128,7 +133,7 @@ fn caller(event: &Event<'_>) -> String {
     format!("{file}:{}", metadata.line().unwrap_or_default())
 }
 
-/// An event's fields in the order in which they were written, the message as `msg`.
+/// An event's fields by name, the message as `msg`.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
 

@@ -38,6 +38,8 @@ WEB4, WEB6 = "192.0.2.10/32", "2001:db8:5::10/128"
 # Loose enough for a busy machine; the tests that judge a time measure it themselves.
 SECONDS = 15.0
 QUIET_SECONDS = 0.7
+# In which a session that can come back has come back.
+REDIAL_SECONDS = 3.0
 
 
 class RouterCases:
@@ -78,9 +80,14 @@ class RouterCases:
         self.assertFalse(self.router.established("wrong4"))
         self.folder.write("peers", *peers(wrong4={"password": PASSWORD}), manifests.secret("tor", PASSWORD))
         self.wait_path(WEB4, "wrong4")
-        # A session in place outlives an edit of its password: the wrong one counts from the next connection on.
-        self.folder.write("peers", *without("wrong4"), manifests.secret("tor", PASSWORD))
+        # A changed password counts from the next connection on, so that both sides can be changed in turn.
+        write_base(self.folder)
+        time.sleep(QUIET_SECONDS)
+        self.assertTrue(self.router.established("wrong4"))
+        self.router.reset("wrong4")
         until("wrong4 down again", lambda: not self.router.established("wrong4"), SECONDS)
+        time.sleep(REDIAL_SECONDS)
+        self.assertFalse(self.router.established("wrong4"))
 
     def test_the_hold_time_is_the_peers_own(self):
         self.wait_established("ebgp4")

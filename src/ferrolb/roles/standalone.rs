@@ -72,6 +72,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         events,
     })
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
+    let observer = wire.observer();
     standalone.send_everything(&wire).await?;
 
     let mut state_due = Some(tokio::time::Instant::now());
@@ -93,7 +94,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 Some(event) => sessions::log(&event),
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
             },
-            _ = inspect.recv() => sessions::log_all(&wire.sessions(true).await.map_err(|e| e.to_string())?),
+            _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
                 state_due = None;

@@ -3,7 +3,7 @@
 //! What flows in, over a bounded channel: [`Update`]s with the desired state (sending one twice does nothing) and
 //! questions. A full channel makes the sender wait, so that nothing desired gets lost. What flows out: [`Event`]s,
 //! over a bounded channel of the receiver's; what doesn't fit into that is dropped and counted, since no reader may hold up a
-//! session, and [`WireHandle::sessions`] tells the state at any time.
+//! session, and [`WireObserver::sessions`] tells the state at any time.
 //!
 //! Inside: one task a session (`session`) with its machine and socket, one task that takes commands (`control`), and state
 //! that they share without locks, being on one thread. A borrow of it never lasts over an `await`.
@@ -78,6 +78,24 @@ pub fn spawn(config: WireConfig) -> io::Result<WireHandle> {
     Ok(WireHandle { commands, thread })
 }
 
+/// Asks the wire thread where it stands; changes nothing.
+#[derive(Clone)]
+pub struct WireObserver {
+    commands: mpsc::Sender<Command>,
+}
+
+impl WireObserver {
+    /// Where the sessions stand, by name; with `routes`, also what each peer has.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, WireEnded> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Sessions { routes, answer }).await.map_err(|_| WireEnded)?;
+        answered.await.map_err(|_| WireEnded)
+    }
+}
+
 impl WireHandle {
     /// Changes the desired state; updates are applied in the order in which they were sent.
     ///
@@ -87,14 +105,9 @@ impl WireHandle {
         self.commands.send(Command::Apply(Box::new(update))).await.map_err(|_| WireEnded)
     }
 
-    /// Where the sessions stand, by name; with `routes`, also what each peer has.
-    ///
-    /// # Errors
-    /// The thread has ended.
-    pub async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, WireEnded> {
-        let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Sessions { routes, answer }).await.map_err(|_| WireEnded)?;
-        answered.await.map_err(|_| WireEnded)
+    /// For those who only look.
+    pub fn observer(&self) -> WireObserver {
+        WireObserver { commands: self.commands.clone() }
     }
 
     /// Ends all sessions with Cease/Administrative Shutdown and the thread with them, within a second. The text is for

@@ -245,7 +245,7 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     peer.stream.write_all(&out).await.unwrap();
     peer.updates(14).await;
 
-    let sessions = bench.handle.sessions(true).await.unwrap();
+    let sessions = bench.handle.observer().sessions(true).await.unwrap();
     let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
     assert_eq!(session.state, State::Established);
     assert_eq!(session.routes.as_ref().map(Vec::len), Some(9_999));
@@ -319,12 +319,12 @@ async fn a_session_comes_back_and_a_wrong_peer_is_told_so() {
         }
     };
     peer.updates(2).await;
-    assert_eq!(within(bench.handle.sessions(false)).await.unwrap()[0].peer.as_ref(), "other");
+    assert_eq!(within(bench.handle.observer().sessions(false)).await.unwrap()[0].peer.as_ref(), "other");
 
     // Taken out of the configuration, it isn't tried again.
     bench.apply(Some(vec![]), vec![]).await;
     drop(peer);
-    assert!(within(bench.handle.sessions(false)).await.unwrap().is_empty());
+    assert!(within(bench.handle.observer().sessions(false)).await.unwrap().is_empty());
     within(bench.handle.shutdown("")).await;
 }
 

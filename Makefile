@@ -28,7 +28,7 @@ lab-down: setup ## takes it down again
 	$(PYTHON) testbed/lab.py down $(LAB)
 
 golden: ## writes the expected outputs of the golden scenarios anew; review the diff
-	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-core
+	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb --test golden
 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd

@@ -40,7 +40,7 @@ impl Object {
             Object::Namespace(n) => ObjectId::Namespace(n.name.clone()),
             Object::Secret(s) => ObjectId::Secret(s.namespace.clone(), s.name.clone()),
             Object::Config(c) => ObjectId::Config(c.key.clone()),
-            Object::Allocations(a) => ObjectId::Allocations(a.name.clone()),
+            Object::Allocations(a) => ObjectId::Allocations(a.namespace.clone(), a.name.clone()),
         }
     }
 }
@@ -252,6 +252,8 @@ impl fmt::Debug for ConfigObject {
 /// What Services hold, where nobody writes their status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocations {
+    /// Its namespace, which says nothing of the services'.
+    pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// One entry for each service.

@@ -26,6 +26,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Give Services their addresses once, as the controller would
     Allocate(AllocateArgs),
+    /// Say what a running role does: sessions, routes sent, addresses, and what is wrong
+    Status(StatusArgs),
+    /// Follow what changes in a running role, one line a change
+    Watch(WatchArgs),
     /// Announce from this machine, from a directory of manifests, without Kubernetes
     Standalone(StandaloneArgs),
     /// Print the CustomResourceDefinitions
@@ -51,6 +55,17 @@ impl InputArgs {
     pub fn class(&self) -> Option<&str> {
         self.lb_class.as_deref().filter(|class| !class.is_empty())
     }
+}
+
+/// Which running role to ask.
+#[derive(Args, Clone, Debug)]
+pub struct SocketArgs {
+    /// The Unix socket of the running role
+    #[arg(long, value_name = "PATH", conflicts_with = "state")]
+    pub socket: Option<PathBuf>,
+    /// The state directory of a running standalone; its socket is ferrolb.sock in there
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// The nodes to plan for.
@@ -84,11 +99,18 @@ pub struct PlanArgs {
 
 /// `ferrolb explain`.
 #[derive(Args, Debug)]
+#[command(
+    mut_arg("files", |arg| arg.required(false).conflicts_with_all(["socket", "state"])),
+    after_help = "With -f it works offline. With --socket or --state it asks the running role, and also shows what was really \
+                  sent of the Service, to each peer."
+)]
 pub struct ExplainArgs {
     /// The Service, NAMESPACE/NAME or NAME
     pub service: String,
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub socket: SocketArgs,
     #[command(flatten)]
     pub nodes: NodeArgs,
     /// Only this BGPPeer
@@ -109,6 +131,45 @@ pub struct AllocateArgs {
     pub write: Option<PathBuf>,
 }
 
+/// `ferrolb status`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit status 1: a session isn't established, a Service has no address, or there is an error. What is shown as \
+                  sent was sent, and the peer still has it.\n\nExamples:\n  ferrolb status --state /var/lib/ferrolb\n  \
+                  ferrolb status --state /var/lib/ferrolb --peer tor\n  \
+                  ferrolb status --socket /run/ferrolb.sock --routes -o json"
+)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Only the session with this BGPPeer: everything of it, with its routes
+    #[arg(long, value_name = "NAME")]
+    pub peer: Option<String>,
+    /// Each session's timers, capabilities, counters, errors and pending edits
+    #[arg(long)]
+    pub details: bool,
+    /// The routes that each peer was sent
+    #[arg(long)]
+    pub routes: bool,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// `ferrolb watch`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "First how things stand, then an empty line, then each change as it happens: sessions, addresses, \
+                  announcements, errors. It ends with status 2 when the role ends."
+)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = LineFormat::Text)]
+    pub output: LineFormat,
+}
+
 /// `ferrolb standalone`.
 #[derive(Args, Debug)]
 pub struct StandaloneArgs {
@@ -121,6 +182,9 @@ pub struct StandaloneArgs {
     /// Where to keep allocations, last valid objects and first-seen times over a restart
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// The Unix socket to look in at with status, explain and watch; ferrolb.sock in the state directory where there is one
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// The namespace that configuration objects live in
     #[arg(long, value_name = "NS", default_value = "metallb-system", env = "METALLB_NAMESPACE")]
     pub namespace: String,
@@ -151,4 +215,33 @@ pub enum Format {
     Json,
     /// YAML
     Yaml,
+}
+
+/// How to print one line after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_says_where_to_look() {
+        Cli::command().debug_assert();
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("ferrolb explain web -f x"));
+        assert!(parses("ferrolb explain web --state x"));
+        // Without either, the sentence is the command's own.
+        assert!(parses("ferrolb explain web"));
+        assert!(!parses("ferrolb explain web -f x --socket y"));
+        assert!(!parses("ferrolb plan"));
+        assert!(!parses("ferrolb status --state x --socket y"));
+    }
 }

@@ -3,10 +3,13 @@
 mod allocate;
 mod args;
 mod explain;
+mod live;
 mod load;
 mod plan;
 mod print;
+mod status;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,8 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Allocate(args) => allocate::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
             Ok(()) => ExitCode::SUCCESS,

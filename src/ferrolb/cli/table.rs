@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table};
 use ferrolb_core::plan::{Document, NodePlan, PeerPlan, RoutePlan};
 use ferrolb_core::types::Issue;
 
-const WIDTH: u16 = 100;
+pub(super) const WIDTH: u16 = 100;
 
 /// The whole document.
 pub fn plan(document: &Document) -> String {
@@ -112,7 +112,7 @@ fn some(names: &[String]) -> String {
 }
 
 /// A title and a table; nothing where there are no rows.
-fn section<const N: usize>(
+pub(super) fn section<const N: usize>(
     out: &mut String,
     title: &str,
     header: [&str; N],
@@ -136,7 +136,7 @@ fn section<const N: usize>(
     out.push('\n');
 }
 
-fn heading(out: &mut String, title: &str) {
+pub(super) fn heading(out: &mut String, title: &str) {
     if !out.is_empty() {
         out.push('\n');
     }
@@ -145,7 +145,7 @@ fn heading(out: &mut String, title: &str) {
 }
 
 /// Names come from files: nothing in them may control a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::cli::StandaloneArgs;
 use crate::roles::sessions;
 use crate::shell::bgp::{self, WireConfig, WireHandle};
+use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{State, StateDirectory};
@@ -58,7 +59,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     };
     let (mut directory, first) = Directory::open(&args.manifests)
         .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
-    let mut standalone = Standalone::new(args, state);
+    let (mut standalone, inquirer) = Standalone::new(args, state);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);
     let addresses = net::follow_addresses()
@@ -73,6 +74,15 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     })
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
     let observer = wire.observer();
+    let socket = args.socket.clone().or_else(|| args.state.as_ref().map(|state| state.join(grpc::SOCKET)));
+    let about = grpc::About { role: "standalone", node: args.node.clone() };
+    let _serving = socket.and_then(|path| {
+        grpc::serve(&path, about, inquirer, wire.observer())
+            .inspect_err(
+                |e| error!(event = "socketNotBound", error = %e, "nobody can look in; announcing goes on"),
+            )
+            .ok()
+    });
     standalone.send_everything(&wire).await?;
 
     let mut state_due = Some(tokio::time::Instant::now());
@@ -91,9 +101,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
             event = heard.recv() => match event {
-                Some(event) => sessions::log(&event),
+                Some(event) => {
+                    sessions::log(&event);
+                    standalone.desk.tell_session(&event);
+                }
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
             },
+            question = standalone.desk.next() => standalone.desk.answer(question, &standalone.engine),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
@@ -111,6 +125,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
 
 struct Standalone {
     engine: Engine,
+    /// Where those who look in ask and are told.
+    desk: Desk,
     node: NodeName,
     /// What is wrong with the configuration, as last told.
     told: BTreeSet<(bool, Issue)>,
@@ -122,7 +138,7 @@ struct Standalone {
 }
 
 impl Standalone {
-    fn new(args: &StandaloneArgs, state: State) -> Standalone {
+    fn new(args: &StandaloneArgs, state: State) -> (Standalone, Inquirer) {
         let node = NodeName::new(&args.node);
         let options = EngineOptions {
             system_namespace: args.namespace.as_str().into(),
@@ -135,23 +151,32 @@ impl Standalone {
         let mut allocator = Allocator::new(Mode::Allocate, args.class().map(Into::into));
         allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
-        Standalone {
+        let (desk, inquirer) = Desk::new(Scope {
+            node: node.clone(),
+            namespace: args.namespace.as_str().into(),
+            class: args.class().map(Into::into),
+        });
+        let standalone = Standalone {
             engine,
+            desk,
             node,
             told: BTreeSet::new(),
             told_services: BTreeMap::new(),
             groups: BTreeSet::new(),
             warned_of_node: false,
-        }
+        };
+        (standalone, inquirer)
     }
 
     /// Applies a batch, and tells what changed.
     fn take(&mut self, batch: Batch) -> Outcome {
         for problem in &batch.problems {
             error!(event = "manifestError", error = %problem, "a manifest can't be read; what it held before stays");
+            self.desk.tell_manifest(problem.to_string(), false);
         }
         for problem in &batch.cleared {
             info!(event = "manifestErrorCleared", error = %problem, "this is mended");
+            self.desk.tell_manifest(problem.to_string(), true);
         }
         for skipped in source::skipped_warnings(&batch.skipped) {
             warn!(event = "manifestSkipped", object = %skipped.object(), "{}", skipped.message);
@@ -161,6 +186,7 @@ impl Standalone {
             self.tell_configuration();
         }
         self.tell_services(&outcome);
+        self.desk.tell_outcome(&outcome, &self.engine);
         outcome
     }
 
@@ -170,6 +196,7 @@ impl Standalone {
         let now: BTreeSet<(bool, Issue)> =
             errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
         for (is_error, issue) in now.difference(&self.told) {
+            self.desk.tell_issue(*is_error, issue, false);
             let (object, field) = (issue.object(), issue.field.as_deref().unwrap_or_default());
             if *is_error {
                 error!(event = "configError", %object, field, error = %issue.message, "configuration rejected");
@@ -178,6 +205,7 @@ impl Standalone {
             }
         }
         for (is_error, issue) in self.told.difference(&now) {
+            self.desk.tell_issue(*is_error, issue, true);
             if *is_error {
                 info!(event = "configErrorCleared", object = %issue.object(), field = issue.field.as_deref().unwrap_or_default(), "an error of the configuration is gone");
             }
@@ -250,3 +278,6 @@ impl Standalone {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ferrolb_core::bgp::fsm::{Reason, State, Stop};
 use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
 use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
-use ferrolb_core::bgp::wire;
+use ferrolb_core::bgp::wire::{self, ErrorCode, Notification, Open};
 use ferrolb_core::types::{AddressRange, Family, FamilySet, NodeName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -46,7 +46,13 @@ pub(super) struct Entry {
     pub(super) stop: Option<Stop>,
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
+    /// What the peer offered, while it is Established.
+    pub(super) their_open: Option<Arc<Open>>,
     pub(super) counters: Counters,
+    /// What the connection was made with.
+    connected_as: Option<Rc<SessionSpec>>,
+    last_sent: Option<(Notification, Instant)>,
+    last_received: Option<(Notification, Instant)>,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -196,7 +202,11 @@ impl Control {
             spec: spec.clone(),
             stop: None,
             agreement: None,
+            their_open: None,
             counters: Counters::default(),
+            connected_as: None,
+            last_sent: None,
+            last_received: None,
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -250,6 +260,10 @@ impl Control {
                 agreed: entry.agreement.map(|agreement| agreement.agreed),
                 counters: entry.counters,
                 no_next_hop: entry.no_next_hop,
+                their_open: entry.their_open.clone(),
+                last_sent: entry.last_sent.clone(),
+                last_received: entry.last_received.clone(),
+                pending: entry.pending(),
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
             .collect();
@@ -337,18 +351,41 @@ impl Entry {
         self.bell.notify_one();
     }
 
+    fn pending(&self) -> Vec<&'static str> {
+        self.connected_as.as_ref().map(|old| old.pending(&self.spec)).unwrap_or_default()
+    }
+
     /// The session has changed its state.
     pub(super) fn enter(&mut self, new: State, reason: &Reason) {
         self.state = new;
         self.since = Instant::now();
         match new {
             State::Idle | State::Active => {
+                self.note_notification(reason);
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
+                self.their_open = None;
+                self.connected_as = None;
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
-            State::Connect | State::OpenConfirm | State::Established => {}
+            State::Connect => self.connected_as = Some(self.spec.clone()),
+            State::OpenConfirm | State::Established => {}
+        }
+    }
+
+    fn note_notification(&mut self, reason: &Reason) {
+        match reason {
+            Reason::NotificationReceived(notification) => {
+                self.last_received = Some((notification.clone(), self.since));
+            }
+            Reason::NotificationSent { notification, .. } => {
+                self.last_sent = Some((notification.clone(), self.since));
+            }
+            Reason::HoldTimerExpired => {
+                self.last_sent = Some((Notification::new(ErrorCode::HoldTimerExpired), self.since));
+            }
+            _ => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ferrolb_core::bgp::fsm::{Input, Machine, Output, State, Transition};
@@ -277,6 +278,7 @@ impl Session {
                 remote_id: negotiated.remote_id,
                 families: negotiated.session.families,
                 hold_time: negotiated.hold_time,
+                keepalive_time: negotiated.keepalive_time,
             },
         };
         let next_hop = |family| self.shared.next_hop(&state, &agreement, family);
@@ -288,6 +290,7 @@ impl Session {
         };
         let Some(entry) = state.sessions.get_mut(&self.id) else { return };
         entry.agreement = Some(agreement);
+        entry.their_open = Some(Arc::new(negotiated.their_open.clone()));
         let group = entry.spec.group;
         state.rib.attach(self.id, group, facts);
     }

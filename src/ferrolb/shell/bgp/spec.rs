@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
 use ferrolb_core::bgp::rib_out::Filled;
+use ferrolb_core::bgp::wire::{Notification, Open};
 use ferrolb_core::config::{Peer, PeerTarget};
 use ferrolb_core::types::{
     AddressRange, Asn, Family, FamilySet, GroupId, Password, RemoteAs, RouteAttributes, RouterId,
@@ -78,6 +79,18 @@ impl SessionSpec {
             ("dualStackAddressFamily", old_session.families != new_session.families),
         ];
         changed.into_iter().find(|(_, changed)| *changed).map(|(field, _)| field)
+    }
+
+    /// The fields of BGPPeer whose change from `self`, which a connection was made with, to `new` counts from the next
+    /// connection on.
+    pub(super) fn pending(&self, new: &SessionSpec) -> Vec<&'static str> {
+        let changed = [
+            ("holdTime", self.session.hold_time != new.session.hold_time),
+            ("keepaliveTime", self.session.keepalive_time != new.session.keepalive_time),
+            ("connectTime", self.session.connect_cap != new.session.connect_cap),
+            ("password", self.password != new.password),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect()
     }
 
     /// The TTL of its packets: 1 to an eBGP peer that has to be on the link.
@@ -160,6 +173,14 @@ pub struct SessionStatus {
     pub counters: Counters,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
+    /// What the peer offers, while it stands.
+    pub their_open: Option<Arc<Open>>,
+    /// The last NOTIFICATION that it was sent, and when.
+    pub last_sent: Option<(Notification, Instant)>,
+    /// The last NOTIFICATION that came from it, and when.
+    pub last_received: Option<(Notification, Instant)>,
+    /// The fields of its BGPPeer that were edited since it connected and count from the next connection on.
+    pub pending: Vec<&'static str>,
     /// What the peer was sent and still has; `None` where it wasn't asked for.
     pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
 }
@@ -177,6 +198,8 @@ pub struct Agreed {
     pub families: FamilySet,
     /// The hold time; `None`: no keepalives.
     pub hold_time: Option<Duration>,
+    /// The time between two keepalives; `None`: none are sent.
+    pub keepalive_time: Option<Duration>,
 }
 
 /// What a session has sent and received since it connected.

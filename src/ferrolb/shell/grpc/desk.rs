@@ -1,0 +1,266 @@
+//! Where the main loop answers questions and tells what changes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ferrolb_core::alloc::Allocation;
+use ferrolb_core::config::Config;
+use ferrolb_core::engine::{Announcement, Engine, Outcome};
+use ferrolb_core::plan::{self, Context, Only};
+use ferrolb_core::types::{Issue, NodeName, ObjectKey, ServiceKey};
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tonic::Status;
+
+use super::api::watch_event::Change;
+use super::api::{AnnouncementChange, ManifestChange, WatchEvent};
+use super::convert;
+use crate::shell::bgp::Event;
+
+/// How many questions may wait.
+const QUESTIONS: usize = 16;
+/// How many changes a watcher may lag behind.
+const CHANGES: usize = 4096;
+
+/// What the role is about: the same for all its life.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The node that it announces for.
+    pub node: NodeName,
+    /// The namespace that configuration objects live in.
+    pub namespace: Arc<str>,
+    /// The load balancer class that is managed; `None`: services without one.
+    pub class: Option<String>,
+}
+
+/// A question.
+pub(super) enum Question {
+    Status(oneshot::Sender<Standing>),
+    Explain { request: super::api::ExplainRequest, answer: oneshot::Sender<Result<Explained, Status>> },
+    Watch(oneshot::Sender<Watch>),
+}
+
+/// How things stand, as far as the engine knows.
+pub(super) struct Standing {
+    pub(super) config: Arc<Config>,
+    pub(super) allocations: Vec<(ServiceKey, Allocation)>,
+    pub(super) manifest_errors: Vec<String>,
+}
+
+/// What becomes of a service.
+pub(super) struct Explained {
+    pub(super) json: String,
+    pub(super) text: String,
+    pub(super) fine: bool,
+    /// Its addresses, where it was asked what this node sends.
+    pub(super) own: Option<Vec<IpAddr>>,
+}
+
+/// Changes from now on, and how things stood before.
+pub(super) struct Watch {
+    pub(super) before: Vec<WatchEvent>,
+    pub(super) changes: broadcast::Receiver<WatchEvent>,
+}
+
+/// Asks the main loop.
+#[derive(Clone)]
+pub struct Inquirer {
+    questions: mpsc::Sender<Question>,
+}
+
+/// See the module.
+pub struct Desk {
+    scope: Scope,
+    questions: mpsc::Receiver<Question>,
+    changes: broadcast::Sender<WatchEvent>,
+    manifest_errors: BTreeSet<String>,
+}
+
+/// A question that the main loop has taken, to be given to [`Desk::answer`].
+pub struct Taken(Question);
+
+impl Desk {
+    /// A desk, and who asks there.
+    pub fn new(scope: Scope) -> (Desk, Inquirer) {
+        let (sender, questions) = mpsc::channel(QUESTIONS);
+        let (changes, _) = broadcast::channel(CHANGES);
+        (Desk { scope, questions, changes, manifest_errors: BTreeSet::new() }, Inquirer { questions: sender })
+    }
+
+    /// The next question; never, where nobody can ask any more. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Taken {
+        match self.questions.recv().await {
+            Some(question) => Taken(question),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Answers it as things stand.
+    pub fn answer(&self, question: Taken, engine: &Engine) {
+        // Whoever asked may have gone.
+        match question.0 {
+            Question::Status(answer) => drop(answer.send(self.standing(engine))),
+            Question::Explain { request, answer } => drop(answer.send(self.explain(&request, engine))),
+            Question::Watch(answer) => {
+                let before = self.before(engine);
+                drop(answer.send(Watch { before, changes: self.changes.subscribe() }));
+            }
+        }
+    }
+
+    fn standing(&self, engine: &Engine) -> Standing {
+        let mut allocations: Vec<_> =
+            engine.allocator().iter().map(|(key, allocation)| (key.clone(), allocation.clone())).collect();
+        allocations.sort_by(|a, b| a.0.cmp(&b.0));
+        Standing {
+            config: engine.config().clone(),
+            allocations,
+            manifest_errors: self.manifest_errors.iter().cloned().collect(),
+        }
+    }
+
+    fn explain(&self, request: &super::api::ExplainRequest, engine: &Engine) -> Result<Explained, Status> {
+        let Scope { node, namespace, class } = &self.scope;
+        let service = match request.service.split_once('/') {
+            Some((namespace, name)) => ServiceKey::new(namespace, name),
+            None => ServiceKey::new("default", &request.service),
+        };
+        let asked_node = (!request.node.is_empty()).then(|| NodeName::new(&request.node));
+        if let Some(asked) =
+            asked_node.as_ref().filter(|asked| !engine.nodes().iter().any(|n| n.name == **asked))
+        {
+            return Err(Status::not_found(format!("there is no Node {:?}", asked.as_str())));
+        }
+        let peer = (!request.peer.is_empty()).then_some(request.peer.as_str());
+        let missing =
+            |name: &&str| engine.world().config_object(&ObjectKey::new("BGPPeer", namespace, name)).is_none();
+        if let Some(name) = peer.filter(missing) {
+            return Err(Status::not_found(format!("there is no BGPPeer {name:?}")));
+        }
+        let context = Context { system_namespace: namespace, class: class.as_deref() };
+        let only = Only { node: asked_node.as_ref(), peer };
+        let explanation = plan::explain(&engine.decisions(), &context, &service, only)
+            .ok_or_else(|| Status::not_found(format!("there is no Service {service}")))?;
+        let json = serde_json::to_string(&explanation)
+            .map_err(|e| Status::internal(format!("can't write JSON: {e}")))?;
+        let ips = || engine.allocator().get(&service).map(|a| a.ips.clone()).unwrap_or_default();
+        Ok(Explained {
+            json,
+            text: explanation.to_string(),
+            fine: explanation.error.is_none() && explanation.is_announced(),
+            own: asked_node.is_none_or(|asked| asked == *node).then(ips),
+        })
+    }
+
+    /// How things stand, as events.
+    fn before(&self, engine: &Engine) -> Vec<WatchEvent> {
+        let config = engine.config();
+        let issues =
+            config.errors.iter().map(|i| (true, i)).chain(config.warnings.iter().map(|i| (false, i)));
+        let manifests = self.manifest_errors.iter().map(|m| manifest_change(m, false));
+        let mut allocations: Vec<_> = engine.allocator().iter().collect();
+        allocations.sort_by(|a, b| a.0.cmp(b.0));
+        let mut announcements: Vec<_> = engine.routes().reasons().iter().collect();
+        announcements.sort_by(|a, b| a.0.cmp(b.0));
+        let changes = manifests
+            .chain(issues.map(|(error, issue)| Change::Issue(convert::issue_change(error, issue, false))))
+            .chain(allocations.into_iter().map(|(key, a)| Change::Allocation(convert::allocation(key, a))))
+            .chain(
+                announcements.into_iter().map(|(key, reason)| announcement(key, reason.map(|r| r.code()))),
+            );
+        changes.map(|change| event(change, true)).collect()
+    }
+
+    /// Tells what followed from a batch of changes.
+    pub fn tell_outcome(&self, outcome: &Outcome, engine: &Engine) {
+        if !self.is_watched() {
+            return;
+        }
+        for key in &outcome.allocations {
+            let allocation = engine.allocator().get(key).cloned().unwrap_or_default();
+            self.tell(Change::Allocation(convert::allocation(key, &allocation)));
+        }
+        for (key, change) in &outcome.announcements {
+            self.tell(announcement(
+                key,
+                match change {
+                    Announcement::Announced => None,
+                    Announcement::NoAddress => Some("noIPAllocated"),
+                    Announcement::NotAnnounced(reason) => Some(reason.code()),
+                },
+            ));
+        }
+    }
+
+    /// Tells that an issue of the configuration came or went.
+    pub fn tell_issue(&self, error: bool, issue: &Issue, cleared: bool) {
+        if self.is_watched() {
+            self.tell(Change::Issue(convert::issue_change(error, issue, cleared)));
+        }
+    }
+
+    /// Keeps, and tells, that a manifest can't be read, or that it can be again.
+    pub fn tell_manifest(&mut self, problem: String, cleared: bool) {
+        self.tell(manifest_change(&problem, cleared));
+        if cleared {
+            self.manifest_errors.remove(&problem);
+        } else {
+            self.manifest_errors.insert(problem);
+        }
+    }
+
+    /// Tells what happened to a session.
+    pub fn tell_session(&self, happened: &Event) {
+        if self.is_watched() {
+            self.tell(convert::session_event(happened));
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.changes.receiver_count() > 0
+    }
+
+    fn tell(&self, change: Change) {
+        // It fails where nobody watches.
+        let _ = self.changes.send(event(change, false));
+    }
+}
+
+/// An event of this moment.
+pub(super) fn event(change: Change, initial: bool) -> WatchEvent {
+    WatchEvent { time_ms: Timestamp::now().as_millisecond(), initial, change: Some(change) }
+}
+
+fn manifest_change(message: &str, cleared: bool) -> Change {
+    Change::Manifest(ManifestChange { message: message.to_owned(), cleared })
+}
+
+fn announcement(service: &ServiceKey, reason: Option<&str>) -> Change {
+    Change::Announcement(AnnouncementChange {
+        service: service.to_string(),
+        announced: reason.is_none(),
+        reason: reason.unwrap_or_default().to_owned(),
+    })
+}
+
+impl Inquirer {
+    pub(super) async fn status(&self) -> Result<Standing, Status> {
+        self.ask(Question::Status).await
+    }
+
+    pub(super) async fn explain(&self, request: super::api::ExplainRequest) -> Result<Explained, Status> {
+        self.ask(|answer| Question::Explain { request, answer }).await?
+    }
+
+    pub(super) async fn watch(&self) -> Result<Watch, Status> {
+        self.ask(Question::Watch).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Status> {
+        let ended = || Status::unavailable("the role is ending");
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(question(answer)).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())
+    }
+}

@@ -1,0 +1,31 @@
+//! Looking into a running role: the API of `proto/ferrolb/v1`, served on a Unix socket.
+//!
+//! The role's main loop owns the engine, so questions reach it as messages with a place for the answer, over a bounded
+//! channel: [`Inquirer`] asks, [`Desk`] answers. How sessions stand, and what was sent, the *wire* thread is asked: nothing
+//! is shown as sent because it was decided. Watchers read from one ring of changes; whoever falls behind the ring is cut off,
+//! so that no reader costs the role time or memory.
+//!
+//! What this doesn't do: change anything; listen on the network.
+
+mod convert;
+mod desk;
+pub mod names;
+mod server;
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+pub mod client;
+
+/// What is generated from `proto/`.
+#[allow(missing_docs, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+pub mod api {
+    tonic::include_proto!("ferrolb.v1");
+}
+
+pub use desk::{Desk, Inquirer, Scope};
+pub use server::{About, serve};
+
+/// The name of the socket in a state directory.
+pub const SOCKET: &str = "ferrolb.sock";

@@ -13,6 +13,7 @@
 //! Established has lasted a hold time. Only `Stop` ends the attempts.
 
 mod reason;
+mod received;
 mod timers;
 
 #[cfg(test)]
@@ -26,11 +27,12 @@ use crate::types::{Asn, Family, FamilySet, RemoteAs, RouterId};
 use super::negotiate::{self, Negotiated};
 use super::wire::{
     ErrorCode, FsmSubcode, Message, MessageType, Notification, Open, RefreshSubtype, RouteRefresh, Session,
-    WireError,
+    Update, Verdict, WireError,
 };
 use timers::{Timer, Timers};
 
 pub use reason::{Reason, Stop};
+pub use received::Received;
 
 /// The hold time where none is configured, in seconds.
 pub const DEFAULT_HOLD_TIME: u16 = 180;
@@ -167,6 +169,7 @@ pub struct Machine {
     /// Our OPEN on this connection.
     sent_open: Option<Open>,
     negotiated: Option<Negotiated>,
+    received: Received,
     /// Attempts since the session last proved stable.
     retries: u32,
     random: u64,
@@ -182,6 +185,7 @@ impl Machine {
             outputs: VecDeque::new(),
             sent_open: None,
             negotiated: None,
+            received: Received::default(),
             retries: 0,
             random: seed,
         }
@@ -195,6 +199,11 @@ impl Machine {
     /// What both OPENs settled: in OpenConfirm and Established.
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.negotiated.as_ref()
+    }
+
+    /// What UPDATEs have come on this connection, or on the last one.
+    pub fn updates_received(&self) -> Received {
+        self.received
     }
 
     /// How to decode what comes next: ask anew after each message.
@@ -331,11 +340,7 @@ impl Machine {
     fn received_in_established(&mut self, now: Instant, message: Message) {
         match message {
             Message::Keepalive => self.restart_hold_timer(now),
-            Message::Update(update) => match update.validate() {
-                // Received routes are dropped, whatever the verdict is short of a reset.
-                Ok(()) => self.restart_hold_timer(now),
-                Err(error) => self.fail(now, error.notification(), error.to_string()),
-            },
+            Message::Update(update) => self.received_update(now, &update),
             Message::RouteRefresh(RouteRefresh { family, subtype: RefreshSubtype::Request }) => {
                 let carried = |family: &Family| self.wire_session().families.contains(*family);
                 if let Some(family) = family.family().filter(carried) {
@@ -345,6 +350,16 @@ impl Machine {
             // About routes that we don't keep, or unknown (RFC 7313 section 5: ignored).
             Message::RouteRefresh(_) => {}
             other => self.unexpected(now, &other, FsmSubcode::UnexpectedInEstablished),
+        }
+    }
+
+    /// Received routes are counted and dropped, whatever the verdict is short of a reset.
+    fn received_update(&mut self, now: Instant, update: &Update) {
+        let judgement = update.judge(self.negotiated.as_ref().is_some_and(|n| n.internal));
+        self.received.count(update, judgement.verdict);
+        match judgement.error.filter(|_| judgement.verdict == Verdict::Reset) {
+            Some(error) => self.fail(now, error.notification(), error.to_string()),
+            None => self.restart_hold_timer(now),
         }
     }
 
@@ -393,6 +408,7 @@ impl Machine {
         let open = negotiate::open(&self.config, router_id);
         self.send(Message::Open(open.clone()));
         self.sent_open = Some(open);
+        self.received = Received::default();
         self.timers.stop_all();
         self.timers.set(Timer::Hold, now + LARGE_HOLD_TIME);
         self.change(State::OpenSent, Reason::Connected);

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode};
+use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode, UpdateSubcode};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -339,4 +339,46 @@ fn refresh_is_passed_on_for_carried_families_only() {
     assert_eq!(bench.give(refresh(Family::V4)), [Output::Refresh(Family::V4)]);
     assert_eq!(bench.give(refresh(Family::V6)), []);
     assert_eq!(bench.machine.state(), State::Established);
+}
+
+#[test]
+fn received_routes_are_judged_counted_and_dropped() {
+    let mut bench = Bench::at(config(), State::Established);
+    let update = |body: &[u8]| {
+        let mut octets = vec![0xff; 16];
+        octets.extend_from_slice(&u16::try_from(body.len() + 19).unwrap().to_be_bytes());
+        octets.push(2);
+        octets.extend_from_slice(body);
+        let session = Session { families: FamilySet::BOTH, four_octet_as: true, ..Session::BEFORE_OPEN };
+        let frame = crate::bgp::wire::frame(&octets, &session).unwrap().unwrap();
+        Input::Received(Message::decode(&frame, &session).unwrap())
+    };
+    const GOOD: [u8; 14] = [0x40, 1, 1, 0, 0x40, 2, 0, 0x40, 3, 4, 192, 0, 2, 1];
+    let announce = |more: &[u8]| {
+        let attributes = [&GOOD, more].concat();
+        [&[0, 0, 0, attributes.len() as u8], attributes.as_slice(), &[8, 10, 8, 11]].concat()
+    };
+    for body in [
+        announce(&[]),
+        announce(&[0x40, 6, 1, 0]),
+        announce(&[0x80, 4, 0]),
+        vec![0, 2, 8, 10, 0, 0],
+        vec![0; 4],
+    ] {
+        assert_eq!(bench.give(update(&body)), []);
+    }
+    let mut expected = Received {
+        accepted: 3,
+        attribute_discarded: 1,
+        treated_as_withdraw: 1,
+        announced: 4,
+        withdrawn: 3,
+        end_of_rib: FamilySet::only(Family::V4),
+        ..Received::default()
+    };
+    assert_eq!(bench.machine.updates_received(), expected);
+    let outputs = bench.give(update(&[0, 0, 0, 0, 33, 10, 0, 0, 0]));
+    assert_eq!(bench.ended(&outputs).error, ErrorCode::Update(UpdateSubcode::InvalidNetworkField));
+    expected.reset = 1;
+    assert_eq!((bench.machine.updates_received(), expected.updates()), (expected, 6));
 }

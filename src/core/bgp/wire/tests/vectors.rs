@@ -237,6 +237,13 @@ fn notification_both_ways() {
         let error = ErrorCode::Cease(CeaseSubcode::AdministrativeShutdown);
         assert_eq!(Notification { error, data: hex(data) }.text(), None);
     }
+    let error = ErrorCode::Cease(CeaseSubcode::AdministrativeReset);
+    let unreadable = Notification { error, data: hex("02 c3 28") };
+    assert_eq!(unreadable.to_string(), "Cease/Administrative Reset: unreadable text [02, c3, 28]");
+    // One that would fake a second line of a log is quoted.
+    assert!(
+        Notification::cease(CeaseSubcode::AdministrativeReset, "a\nb").to_string().ends_with("\"a\\nb\"")
+    );
     for code in 0..=255 {
         for subcode in 0..=255 {
             let error = ErrorCode::from_octets(code, subcode);
@@ -484,4 +491,24 @@ fn families_that_were_not_negotiated_are_skipped() {
         [UnknownAttribute { flags: 0xc0, code: 0x63, value: vec![0xbe, 0xef] }]
     );
     assert_eq!(update.end_of_rib(), None);
+}
+
+#[test]
+fn capabilities_are_shown_in_words() {
+    let family = AfiSafi { afi: 25, safi: 70 };
+    let shown = |capability: Capability| capability.to_string();
+    assert_eq!(shown(Capability::MultiProtocol(AfiSafi::IPV6_UNICAST)), "multiprotocol IPv6 unicast");
+    assert_eq!(shown(Capability::MultiProtocol(family)), "multiprotocol AFI 25 SAFI 70");
+    assert_eq!(
+        shown(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6])),
+        "extended next hop IPv4 unicast over AFI 2"
+    );
+    let families = vec![RestartFamily { family: AfiSafi::IPV4_UNICAST, forwarding: true }];
+    let restart =
+        Capability::GracefulRestart { restarting: false, notification: false, restart_time: 120, families };
+    assert_eq!(shown(restart), "graceful restart 120 s IPv4 unicast");
+    assert_eq!(shown(Capability::FourOctetAs(64512)), "4-octet AS 64512");
+    assert_eq!(shown(Capability::EnhancedRouteRefresh), "enhanced route refresh");
+    assert_eq!(shown(Capability::Unknown { code: 73, value: vec![1] }), "FQDN");
+    assert_eq!(shown(Capability::Unknown { code: 200, value: vec![] }), "capability 200");
 }

@@ -1,5 +1,8 @@
 //! RFC 7606: what becomes of a faulty UPDATE, and the NOTIFICATION where it ends the session.
 
+use proptest::prelude::*;
+
+use super::strategies::announcement;
 use super::*;
 use Verdict::{Accept, DiscardAttribute, Reset, TreatAsWithdraw};
 
@@ -247,4 +250,51 @@ fn as4_path_completes_as_path() {
         path(&[(Sequence, &[1]), (Set, &[5, 6, 7]), (Sequence, &[70_000])])
     );
     assert_eq!(Attributes::default().merged_as_path(), None);
+}
+
+/// An UPDATE with one more attribute.
+fn appended(update: &[u8], attribute: &[u8]) -> Vec<u8> {
+    let length = usize::from(u16::from_be_bytes([update[21], update[22]]));
+    let (attributes, nlri) = update[23..].split_at(length);
+    let total = u16::try_from(length + attribute.len()).unwrap().to_be_bytes();
+    message(2, &[&[0, 0], &total[..], attributes, attribute, nlri].concat())
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// RFC 7606 section 3 (h): whatever else is in the UPDATE, a fault has at least its own verdict, and no fault makes
+    /// another milder.
+    #[test]
+    fn no_fault_is_milder_for_the_company_it_keeps(sent in announcement(), internal: bool) {
+        let prefix = sent.prefixes.iter().copied().take(1);
+        let good = announce_all(&sent.block(), prefix);
+        let faults = [
+            ("40 06 01 00", DiscardAttribute),
+            ("40 01 01 00", DiscardAttribute),
+            ("c0 10 01 00", TreatAsWithdraw),
+            ("c0 09 04 0a000001", if internal { TreatAsWithdraw } else { DiscardAttribute }),
+            ("40 63 00", Reset),
+        ];
+        let judge = |octets: &[u8]| decode_update(octets, &sent.session).judge(internal).verdict;
+        for (one, verdict) in faults {
+            let with_one = appended(&good, &hex(one));
+            prop_assert!(judge(&with_one) >= verdict.max(judge(&good)));
+            for (other, _) in faults {
+                prop_assert!(judge(&appended(&with_one, &hex(other))) >= judge(&with_one));
+            }
+        }
+        // A repeated attribute costs nothing but itself (section 3 (g)).
+        prop_assert_eq!(judge(&appended(&good, &hex("40 01 01 02"))), judge(&good).max(DiscardAttribute));
+    }
+
+    /// RFC 6793 section 4.2.3: what an old peer passes on as it is arrives whole.
+    #[test]
+    fn a_path_through_old_peers_arrives_whole(mut sent in announcement()) {
+        sent.session.four_octet_as = false;
+        let octets = announce_all(&sent.block(), sent.prefixes.iter().copied().take(1));
+        let path = decode_update(&octets, &sent.session).attributes.merged_as_path().unwrap();
+        let numbers: Vec<u32> = path.segments.into_iter().flat_map(|segment| segment.numbers).collect();
+        prop_assert_eq!(numbers, sent.as_path.iter().map(|asn| asn.get()).collect::<Vec<_>>());
+    }
 }

@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 LAB := lab
 
-.PHONY: help check test demo lab-up lab-down golden crds dist bench setup
+.PHONY: help check test demo lab-up lab-down golden crds dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +39,10 @@ bench: setup ## measures: a feed beside BIRD and FRR, start-up, one changed file
 	$(PYTHON) testbed/bench/feed.py --routes 1000 10000
 	$(PYTHON) testbed/bench/convergence.py --layout files
 	$(PYTHON) testbed/bench/convergence.py --layout file
+
+FUZZ_SECONDS ?= 60
+fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)
+	sh fuzz/run.sh $(FUZZ_SECONDS) $(TARGET)
 
 # glibc without musl; the explicit target keeps the flag away from build scripts and macros.
 DIST_TARGET := $(shell uname -m)-unknown-linux-gnu

@@ -1,5 +1,7 @@
 mod edits;
 mod router;
+mod scale;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

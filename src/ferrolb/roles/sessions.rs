@@ -91,8 +91,8 @@ pub fn log_all(sessions: &[SessionStatus]) {
             last_error,
             agreed,
             counters,
-            no_next_hop,
             pending,
+            no_next_hop,
             routes,
             ..
         } = session;
@@ -115,8 +115,8 @@ pub fn log_all(sessions: &[SessionStatus]) {
             refused = counters.refused,
             updates_received = counters.updates_received,
             end_of_rib = families(counters.end_of_rib),
-            no_next_hop = families(*no_next_hop),
             pending = pending.join(","),
+            no_next_hop = families(*no_next_hop),
             last_error = last_error.as_ref().map(ToString::to_string),
             "BGP session"
         );

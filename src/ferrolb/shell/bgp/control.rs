@@ -49,10 +49,10 @@ pub(super) struct Entry {
     /// What the peer offered, while it is Established.
     pub(super) their_open: Option<Arc<Open>>,
     pub(super) counters: Counters,
-    /// What the connection was made with.
-    connected_as: Option<Rc<SessionSpec>>,
     last_sent: Option<(Notification, Instant)>,
     last_received: Option<(Notification, Instant)>,
+    /// What the present connection was made with.
+    pub(super) made_with: Option<Rc<SessionSpec>>,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -83,9 +83,17 @@ pub(super) async fn run(config: WireConfig, mut commands: mpsc::Receiver<Command
                 None => break String::new(),
             },
             Ok(()) = addresses.changed() => control.update_next_hops(),
+            () = until(control.next_timeout()) => control.handle_timeout(),
         }
     };
     control.shut_down(text).await;
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Control {
@@ -118,6 +126,7 @@ impl Control {
         let Update { sessions, groups, service_ranges, internal_ipv4 } = update;
         let new_ranges = service_ranges.is_some();
         let mut dropped = Vec::new();
+        let now = Instant::now();
         {
             let mut shelf = self.shared.state.borrow_mut();
             if let Some(ranges) = service_ranges {
@@ -128,10 +137,10 @@ impl Control {
             }
             for (group, change) in groups {
                 match change {
-                    GroupChange::Replace(routes) => shelf.rib.replace(group, routes),
+                    GroupChange::Replace(routes) => shelf.rib.replace(now, group, routes),
                     GroupChange::Changes(routes) => {
                         for (prefix, attributes) in routes {
-                            shelf.rib.set(group, prefix, attributes.as_ref());
+                            shelf.rib.set(now, group, prefix, attributes.as_ref());
                         }
                     }
                     GroupChange::Drop => dropped.push(group),
@@ -143,12 +152,23 @@ impl Control {
         }
         // Last, so that a session that moves to another group sees only what differs.
         for group in dropped {
-            self.shared.state.borrow_mut().rib.drop_group(group);
+            self.shared.state.borrow_mut().rib.drop_group(now, group);
         }
         if new_ranges {
             self.update_next_hops();
         }
         self.shared.state.borrow().ring_where_work_is();
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.state.borrow().rib.next_timeout()
+    }
+
+    /// Damped routes are due.
+    fn handle_timeout(&self) {
+        let mut shelf = self.shared.state.borrow_mut();
+        shelf.rib.handle_timeout(Instant::now());
+        shelf.ring_where_work_is();
     }
 
     /// Makes these the sessions: only those that differ are touched.
@@ -171,15 +191,22 @@ impl Control {
                     ending.push((*id, entry.spec.clone()));
                     continue;
                 };
-                if let Some(field) = entry.spec.reset_by(&new) {
-                    tracing::info!(peer = %new.name, field, "BGP session restarts for an edit");
+                let standing = entry.agreement.map(|agreement| agreement.agreed.remote_asn);
+                if let Some(field) = entry.spec.reset_by(&new, standing) {
+                    tracing::info!(event = "sessionEdited", peer = %new.name, field, "BGP session restarts for an edit");
                     entry.stop(Stop::Reconfigured);
                     ending.push((*id, entry.spec.clone()));
                     starts.push(new);
                 } else if *entry.spec != new {
                     rib.change_group(*id, new.group);
+                    let before = entry.pending();
                     entry.spec = Rc::new(new);
                     entry.bell.notify_one();
+                    let pending = entry.pending();
+                    if pending != before && !pending.is_empty() {
+                        let (peer, fields) = (&entry.spec.name, pending.join(","));
+                        tracing::info!(event = "sessionEditPending", %peer, fields, "an edit applies at the next connect");
+                    }
                 }
             }
         }
@@ -204,9 +231,9 @@ impl Control {
             agreement: None,
             their_open: None,
             counters: Counters::default(),
-            connected_as: None,
             last_sent: None,
             last_received: None,
+            made_with: None,
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -259,11 +286,11 @@ impl Control {
                 last_error: entry.last_error.clone(),
                 agreed: entry.agreement.map(|agreement| agreement.agreed),
                 counters: entry.counters,
+                pending: entry.pending(),
                 no_next_hop: entry.no_next_hop,
                 their_open: entry.their_open.clone(),
                 last_sent: entry.last_sent.clone(),
                 last_received: entry.last_received.clone(),
-                pending: entry.pending(),
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
             .collect();
@@ -351,8 +378,9 @@ impl Entry {
         self.bell.notify_one();
     }
 
+    /// The fields that were edited since the present connection was made, and don't apply to it.
     fn pending(&self) -> Vec<&'static str> {
-        self.connected_as.as_ref().map(|old| old.pending(&self.spec)).unwrap_or_default()
+        self.made_with.as_ref().map_or_else(Vec::new, |made_with| made_with.pending(&self.spec))
     }
 
     /// The session has changed its state.
@@ -365,12 +393,11 @@ impl Entry {
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
                 self.their_open = None;
-                self.connected_as = None;
+                self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
-            State::Connect => self.connected_as = Some(self.spec.clone()),
-            State::OpenConfirm | State::Established => {}
+            State::Connect | State::OpenConfirm | State::Established => {}
         }
     }
 
@@ -385,6 +412,7 @@ impl Entry {
             Reason::HoldTimerExpired => {
                 self.last_sent = Some((Notification::new(ErrorCode::HoldTimerExpired), self.since));
             }
+            Reason::Refused { how, .. } => self.note_notification(how),
             _ => {}
         }
     }

@@ -65,13 +65,20 @@ impl SessionSpec {
     }
 
     /// The field of BGPPeer whose change means that `self` can't go on as `new` without a new session; `None`: it can.
-    pub(super) fn reset_by(&self, new: &SessionSpec) -> Option<&'static str> {
+    /// `standing` is the peer's AS while the session is Established.
+    pub(super) fn reset_by(&self, new: &SessionSpec, standing: Option<Asn>) -> Option<&'static str> {
         let (old_session, new_session) = (&self.session, &new.session);
+        let as_field = match new_session.remote_as {
+            RemoteAs::Number(_) => "peerASN",
+            RemoteAs::External | RemoteAs::Internal => "dynamicASN",
+        };
+        let other_as = old_session.remote_as != new_session.remote_as
+            && !standing.is_some_and(|asn| is_allowed(asn, new_session));
         let changed = [
             ("peerAddress", self.remote.ip() != new.remote.ip()),
             ("peerPort", self.remote.port() != new.remote.port()),
             ("myASN", old_session.my_asn != new_session.my_asn),
-            ("peerASN", old_session.remote_as != new_session.remote_as),
+            (as_field, other_as),
             ("localASN", old_session.shown_asn != new_session.shown_asn),
             ("sourceAddress", self.source != new.source),
             ("routerID", self.router_id != new.router_id),
@@ -81,13 +88,14 @@ impl SessionSpec {
         changed.into_iter().find(|(_, changed)| *changed).map(|(field, _)| field)
     }
 
-    /// The fields of BGPPeer whose change from `self`, which a connection was made with, to `new` counts from the next
-    /// connection on.
+    /// The fields of BGPPeer in which `new` differs from `self`, with which a connection was made, and that apply from the
+    /// next connection on.
     pub(super) fn pending(&self, new: &SessionSpec) -> Vec<&'static str> {
+        let (old_session, new_session) = (&self.session, &new.session);
         let changed = [
-            ("holdTime", self.session.hold_time != new.session.hold_time),
-            ("keepaliveTime", self.session.keepalive_time != new.session.keepalive_time),
-            ("connectTime", self.session.connect_cap != new.session.connect_cap),
+            ("holdTime", old_session.hold_time != new_session.hold_time),
+            ("keepaliveTime", old_session.keepalive_time != new_session.keepalive_time),
+            ("connectTime", old_session.connect_cap != new_session.connect_cap),
             ("password", self.password != new.password),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect()
@@ -102,6 +110,14 @@ impl SessionSpec {
             RemoteAs::Number(asn) => asn != config.my_asn,
         };
         if external && !self.multihop { 1 } else { 255 }
+    }
+}
+
+fn is_allowed(asn: Asn, config: &fsm::Config) -> bool {
+    match config.remote_as {
+        RemoteAs::Number(wanted) => asn == wanted,
+        RemoteAs::Internal => asn == config.my_asn,
+        RemoteAs::External => asn != config.my_asn,
     }
 }
 
@@ -171,6 +187,8 @@ pub struct SessionStatus {
     pub agreed: Option<Agreed>,
     /// Counts of this connection.
     pub counters: Counters,
+    /// Fields of BGPPeer that were edited and apply from the next connection on.
+    pub pending: Vec<&'static str>,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
     /// What the peer offers, while it stands.
@@ -179,8 +197,6 @@ pub struct SessionStatus {
     pub last_sent: Option<(Notification, Instant)>,
     /// The last NOTIFICATION that came from it, and when.
     pub last_received: Option<(Notification, Instant)>,
-    /// The fields of its BGPPeer that were edited since it connected and count from the next connection on.
-    pub pending: Vec<&'static str>,
     /// What the peer was sent and still has; `None` where it wasn't asked for.
     pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
 }
@@ -215,6 +231,8 @@ pub struct Counters {
     pub refused: u64,
     /// UPDATEs received, and dropped.
     pub updates_received: u64,
+    /// What was in them, by verdict (RFC 7606).
+    pub received: fsm::Received,
     /// The families whose End-of-RIB is written.
     pub end_of_rib: FamilySet,
 }

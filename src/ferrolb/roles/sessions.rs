@@ -83,8 +83,18 @@ pub fn log(event: &Event) {
 /// Where every session stands, one line each: what SIGUSR1 asks for.
 pub fn log_all(sessions: &[SessionStatus]) {
     for session in sessions {
-        let SessionStatus { peer, remote, state, since, last_error, agreed, counters, no_next_hop, routes } =
-            session;
+        let SessionStatus {
+            peer,
+            remote,
+            state,
+            since,
+            last_error,
+            agreed,
+            counters,
+            no_next_hop,
+            routes,
+            ..
+        } = session;
         let agreed = agreed.as_ref();
         info!(
             event = "sessionStatus",

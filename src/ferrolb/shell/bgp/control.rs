@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
 /// What all tasks of the thread share.
@@ -47,6 +47,7 @@ pub(super) struct Entry {
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
     pub(super) counters: Counters,
+    pub(super) totals: Totals,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -197,6 +198,7 @@ impl Control {
             stop: None,
             agreement: None,
             counters: Counters::default(),
+            totals: Totals::default(),
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -249,6 +251,8 @@ impl Control {
                 last_error: entry.last_error.clone(),
                 agreed: entry.agreement.map(|agreement| agreement.agreed),
                 counters: entry.counters,
+                totals: entry.totals,
+                progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
@@ -348,7 +352,8 @@ impl Entry {
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
-            State::Connect | State::OpenConfirm | State::Established => {}
+            State::Established => self.totals.established += 1,
+            State::Connect | State::OpenConfirm => {}
         }
     }
 }

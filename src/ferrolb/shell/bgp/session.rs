@@ -73,6 +73,9 @@ impl Session {
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
                 continue;
             }
+            if self.tell_routes_sent() {
+                continue;
+            }
             match self.wait().await {
                 Woken::Bell => self.take_orders(),
                 Woken::Dialled(result) => self.dialled(result),
@@ -168,8 +171,12 @@ impl Session {
     fn read(&mut self) {
         let Some(link) = &mut self.link else { return };
         let (received, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
+        let verdicts = self.machine.updates_received();
         self.count(|counters, totals| {
-            counters.updates_received += received.updates;
+            if received.updates > 0 {
+                counters.updates_received += received.updates;
+                counters.received = verdicts;
+            }
             totals.received.add(&received);
         });
         match end {
@@ -194,10 +201,21 @@ impl Session {
                 });
             }
         }
-        match &mut self.link {
-            Some(link) => link.flush(),
-            None => Ok(()),
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let (octets, left) = link.flush()?;
+        if octets > 0 || left > 0 {
+            self.machine.handle(Instant::now(), Input::Written { octets, left });
         }
+        Ok(())
+    }
+
+    /// Tells the machine that all routes are written, if it wants to know it and they are.
+    fn tell_routes_sent(&mut self) -> bool {
+        let sent = self.machine.awaits_routes_sent() && !self.shared.state.borrow().rib.has_work(self.id);
+        if sent {
+            self.machine.handle(Instant::now(), Input::RoutesSent);
+        }
+        sent
     }
 
     fn perform(&mut self) {

@@ -8,7 +8,8 @@ use ferrolb_core::bgp::fsm::{self, Role, State};
 use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::bgp::rib_out::Progress;
 use ferrolb_core::bgp::wire::{
-    self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RouteRefresh, Session,
+    self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RefreshSubtype,
+    RouteRefresh, Session,
 };
 use ferrolb_core::types::{
     Asn, Family, FamilySet, GroupId, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
@@ -68,6 +69,7 @@ impl ScriptedPeer {
                 Capability::MultiProtocol(AfiSafi::IPV6_UNICAST),
                 Capability::RouteRefresh,
                 Capability::FourOctetAs(64513),
+                Capability::EnhancedRouteRefresh,
             ],
         };
         let mut out = Vec::new();
@@ -113,6 +115,12 @@ impl ScriptedPeer {
         for _ in 0..count {
             self.update().await;
         }
+    }
+
+    /// Takes a mark of a refresh of IPv4 (RFC 7313).
+    async fn mark(&mut self, subtype: RefreshSubtype) {
+        let mark = RouteRefresh { subtype, ..RouteRefresh::request(Family::V4) };
+        assert_eq!(self.next().await, Some(Message::RouteRefresh(mark)));
     }
 
     async fn silence(&mut self) {
@@ -245,7 +253,10 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     let mut out = Vec::new();
     RouteRefresh::request(Family::V4).encode(&mut out);
     peer.stream.write_all(&out).await.unwrap();
+    peer.mark(RefreshSubtype::Begin).await;
     peer.updates(14).await;
+    peer.mark(RefreshSubtype::End).await;
+    peer.silence().await;
 
     let sessions = bench.handle.observer().sessions(true).await.unwrap();
     let [session] = sessions.as_slice() else { panic!("{sessions:?}") };

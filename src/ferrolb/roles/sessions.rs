@@ -94,6 +94,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             pending,
             no_next_hop,
             routes,
+            ..
         } = session;
         let agreed = agreed.as_ref();
         info!(

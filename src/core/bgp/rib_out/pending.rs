@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;
 
+use super::Progress;
 use super::table::{Attributes, Position, Table};
 
 /// How far a session has come with its group's table.
@@ -70,6 +71,23 @@ impl Pending {
             Some(sent) => sent.as_ref(),
             None => self.implied(prefix, now),
         }
+    }
+
+    /// How many prefixes the peer has, and how many have to be sent; without a walk over the table where no dump is on.
+    pub(super) fn progress(&self, table: &Table) -> Progress {
+        let dumped = match &self.dump {
+            Dump::Closed | Dump::First { at: None, .. } | Dump::Again { at: None } => 0,
+            Dump::First { at: Some(at), .. } | Dump::Again { at: Some(at) } => table.up_to(at),
+            Dump::Done => table.len(),
+        };
+        let to_dump = if matches!(self.dump, Dump::Closed) { 0 } else { table.len().saturating_sub(dumped) };
+        let mut sent = if matches!(self.dump, Dump::Again { .. }) { table.len() } else { dumped };
+        for (prefix, has) in &self.sent {
+            let implied = self.implied(prefix, table.get(prefix)).is_some();
+            sent = sent.saturating_add(usize::from(has.is_some())).saturating_sub(usize::from(implied));
+        }
+        let changed = self.withdraw.len() + self.announce.values().map(BTreeSet::len).sum::<usize>();
+        Progress { sent, pending: changed + to_dump }
     }
 
     /// All that the peer has, in no order.

@@ -109,6 +109,14 @@ impl Table {
         self.ordered.iter().flat_map(|(attributes, prefixes)| prefixes.iter().map(move |p| (attributes, p)))
     }
 
+    /// How many routes come no later than `at` in the order of a dump.
+    pub(super) fn up_to(&self, at: &Position) -> usize {
+        let (attributes, last) = at;
+        let before: usize = self.ordered.range(..attributes).map(|(_, prefixes)| prefixes.len()).sum();
+        let within = self.ordered.get(attributes).map_or(0, |prefixes| prefixes.range(..=last).count());
+        before + within
+    }
+
     /// Sets or removes a route; gives back what was there before.
     pub(super) fn set(&mut self, prefix: IpNet, new: Option<Attributes>) -> Option<Attributes> {
         let old = match &new {

@@ -73,6 +73,7 @@ fn drain(now: Instant, rib: &mut RibOut, id: SessionId, peer: &mut Peer) -> Fill
     let filled = rib.fill(now, id, &mut out, usize::MAX);
     peer.take(&session, &out);
     assert!(!rib.has_work(id));
+    assert_eq!(rib.progress(id).pending, 0);
     assert_eq!(rib.fill(now, id, &mut out, usize::MAX), Filled::default());
     filled
 }
@@ -84,7 +85,9 @@ fn group(rib: &RibOut, id: GroupId) -> BTreeMap<IpNet, u32> {
 }
 
 fn believed(rib: &RibOut, id: SessionId) -> BTreeMap<IpNet, u32> {
-    let sent = rib.sent(id).into_iter();
+    let sent = rib.sent(id);
+    assert_eq!(rib.progress(id).sent, sent.len());
+    let sent = sent.into_iter();
     sent.map(|(prefix, a)| (prefix, a.communities.first().map_or(0, |c| c.0))).collect()
 }
 

@@ -7,7 +7,8 @@
 //!
 //! What this doesn't do: listen, keep routes that it receives (they are validated, counted and dropped), graceful restart.
 //!
-//! RFCs: 4271, 4486, 4724 (End-of-RIB), 4760, 5492, 6286, 6608, 6793, 1997, 8092, 2918, 7606 (layout), 8950, 9003.
+//! RFCs: 4271, 4486, 4724 (End-of-RIB), 4760, 5492, 6286, 6608, 6793, 1997, 8092, 2918, 7313, 7606, 7607, 8654, 8950,
+//! 9003, 9072, 9687; `docs/conformance-bgp.md` goes through their rules one by one.
 
 pub mod fsm;
 pub mod local;

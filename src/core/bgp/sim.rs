@@ -4,7 +4,7 @@
 //! refuses them, all from a seed; an hour passes in milliseconds. A failing seed is named in the panic and
 //! fails again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::fsm::{Config, Input, Machine, Output, Reason, Role, State};
 use super::rib_out::{Facts, PerFamily, RibOut, SessionId};
-use super::wire::{self, Message, RouteRefresh, frame};
+use super::wire::{self, Message, RefreshSubtype, RouteRefresh, frame};
 use crate::types::{Asn, Family, FamilySet, GroupId, RemoteAs, RouteAttributes, RouterId, StandardCommunity};
 
 const GROUP: GroupId = GroupId(1);
@@ -88,6 +88,10 @@ struct Sim {
     nodes: [Node; 2],
     rib: RibOut,
     table: BTreeMap<IpNet, u32>,
+    /// What the router will drop at the end of a refresh unless it comes again (RFC 7313).
+    stale: BTreeMap<Family, BTreeSet<IpNet>>,
+    /// Refreshes that the router saw end.
+    refreshed: usize,
     wanted: BTreeMap<IpNet, u32>,
     /// By time and order of sending.
     network: BTreeMap<(Instant, u64), (u32, Side, Arrival)>,
@@ -130,6 +134,8 @@ impl Sim {
             nodes: [node(Role::Dial, 64512, 64513), node(Role::Accept, 64513, 64512)],
             rib: RibOut::default(),
             table: BTreeMap::new(),
+            stale: BTreeMap::new(),
+            refreshed: 0,
             wanted: BTreeMap::new(),
             network: BTreeMap::new(),
             sent: 0,
@@ -218,8 +224,10 @@ impl Sim {
             if matches!(message, Message::Keepalive | Message::Update(_)) {
                 node.heard = now;
             }
-            if let (Router, Message::Update(update)) = (to, &message) {
-                self.believe(update);
+            match (to, &message) {
+                (Router, Message::Update(update)) => self.believe(update),
+                (Router, Message::RouteRefresh(refresh)) => self.mark(*refresh),
+                _ => {}
             }
             self.give(to, Input::Received(message));
         }
@@ -229,10 +237,36 @@ impl Sim {
         let v6 = update.mp_unreach.iter().flat_map(|unreach| &unreach.prefixes).copied();
         for prefix in update.withdrawn.iter().copied().map(IpNet::from).chain(v6) {
             assert!(self.table.remove(&prefix).is_some(), "{prefix} withdrawn, but never announced");
+            self.still_there(&prefix);
         }
         let v6 = update.mp_reach.iter().flat_map(|reach| &reach.prefixes).copied();
         for prefix in update.nlri.iter().copied().map(IpNet::from).chain(v6) {
             self.table.insert(prefix, update.attributes.communities[0].0);
+            self.still_there(&prefix);
+        }
+    }
+
+    fn still_there(&mut self, prefix: &IpNet) {
+        for stale in self.stale.values_mut() {
+            stale.remove(prefix);
+        }
+    }
+
+    /// The router's side of RFC 7313 section 4.2.
+    fn mark(&mut self, refresh: RouteRefresh) {
+        let family = refresh.family.family().unwrap();
+        match refresh.subtype {
+            RefreshSubtype::Begin => {
+                let all = self.table.keys().filter(|prefix| Family::of(prefix.addr()) == family);
+                let before = self.stale.insert(family, all.copied().collect());
+                assert_eq!(before, None, "a refresh begins within another");
+            }
+            RefreshSubtype::End => {
+                let stale = self.stale.remove(&family).expect("a refresh that began");
+                assert_eq!(stale, BTreeSet::new(), "routes that weren't sent again");
+                self.refreshed += 1;
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -301,6 +335,7 @@ impl Sim {
         }
         if side == Router && old == State::Established {
             self.table.clear();
+            self.stale.clear();
         }
         if side == Speaker && old == State::Established {
             self.rib.detach(SESSION);
@@ -320,6 +355,9 @@ impl Sim {
             let mut out = Vec::new();
             self.rib.fill(self.now, SESSION, &mut out, room);
             self.transmit(Speaker, out);
+            if self.nodes[0].machine.awaits_routes_sent() && !self.rib.has_work(SESSION) {
+                self.give(Speaker, Input::RoutesSent);
+            }
         }
     }
 
@@ -405,7 +443,7 @@ impl Sim {
 
 #[test]
 fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
-    let mut expired = 0;
+    let (mut expired, mut refreshed) = (0, 0);
     for seed in 0..60 {
         let result = std::panic::catch_unwind(|| {
             let mut sim = Sim::new(seed);
@@ -427,10 +465,13 @@ fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
             assert!(!sim.rib.has_work(SESSION));
             let sent: Vec<IpNet> = sim.rib.sent(SESSION).into_keys().collect();
             assert!(sent.iter().eq(sim.wanted.keys()));
-            sim.expired
+            (sim.expired, sim.refreshed)
         });
         match result {
-            Ok(count) => expired += count,
+            Ok(counts) => {
+                expired += counts.0;
+                refreshed += counts.1;
+            }
             Err(panic) => {
                 eprintln!("seed {seed} fails");
                 std::panic::resume_unwind(panic);
@@ -438,4 +479,5 @@ fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
         }
     }
     assert!(expired > 40, "the network is too kind: {expired} hold timers expired");
+    assert!(refreshed > 40, "{refreshed} refreshes");
 }

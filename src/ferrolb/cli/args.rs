@@ -43,7 +43,14 @@ pub struct InputArgs {
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
-    pub lb_class: Option<String>,
+    lb_class: Option<String>,
+}
+
+impl InputArgs {
+    /// The class to manage. MetalLB: an empty one is as none.
+    pub fn class(&self) -> Option<&str> {
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
 }
 
 /// The nodes to plan for.
@@ -119,13 +126,20 @@ pub struct StandaloneArgs {
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
-    pub lb_class: Option<String>,
+    lb_class: Option<String>,
     /// Announce from this node even if it has the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long)]
     pub ignore_exclude_lb: bool,
     /// How much to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+}
+
+impl StandaloneArgs {
+    /// The class to manage. MetalLB: an empty one is as none.
+    pub fn class(&self) -> Option<&str> {
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
 }
 
 /// How to print.

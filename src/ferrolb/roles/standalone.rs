@@ -126,13 +126,13 @@ impl Standalone {
         let node = NodeName::new(&args.node);
         let options = EngineOptions {
             system_namespace: args.namespace.as_str().into(),
-            class: args.lb_class.clone(),
+            class: args.class().map(Into::into),
             decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
             node: node.clone(),
             keep_routes: true,
             allocate_for_many: false,
         };
-        let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
+        let mut allocator = Allocator::new(Mode::Allocate, args.class().map(Into::into));
         allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
         Standalone {

@@ -49,6 +49,8 @@ pub enum Reason {
     ClosedByPeer,
     /// The connection broke.
     ConnectionLost(String),
+    /// The peer took nothing any more for the send hold time (RFC 9687).
+    SendHoldTimerExpired,
     /// The peer fell silent for a hold time; it was told so.
     HoldTimerExpired,
     /// The peer ended it and said why.
@@ -86,6 +88,7 @@ impl fmt::Display for Reason {
             Reason::ConnectTimedOut => f.write_str("connecting timed out"),
             Reason::ClosedByPeer => f.write_str("connection closed by the peer"),
             Reason::ConnectionLost(error) => write!(f, "connection lost: {error}"),
+            Reason::SendHoldTimerExpired => f.write_str("send hold timer expired: the peer takes nothing"),
             Reason::HoldTimerExpired => f.write_str("hold timer expired"),
             Reason::NotificationReceived(notification) => {
                 write!(f, "NOTIFICATION received: {notification}")

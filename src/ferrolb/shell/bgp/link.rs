@@ -66,14 +66,18 @@ impl Link {
         self.stream.ready(interest).await.is_ok_and(|ready| ready.is_writable())
     }
 
-    /// Writes what the socket takes.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    /// Writes what the socket takes; gives how many octets it took, and how many are left.
+    pub(super) fn flush(&mut self) -> io::Result<(usize, usize)> {
+        let mut octets = 0;
         while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.try_write(rest) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    octets += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
-                    return Ok(());
+                    return Ok((octets, self.output.len().saturating_sub(self.written)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -81,7 +85,7 @@ impl Link {
         }
         self.written = 0;
         empty(&mut self.output);
-        Ok(())
+        Ok((octets, 0))
     }
 
     /// Reads what is there, up to `DRAIN` octets, and gives the machine each message. Gives how many UPDATEs.

@@ -76,6 +76,9 @@ impl Session {
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
                 continue;
             }
+            if self.tell_routes_sent() {
+                continue;
+            }
             match self.wait().await {
                 Woken::Bell => self.take_orders(),
                 Woken::Dialled(result) => self.dialled(result),
@@ -184,7 +187,11 @@ impl Session {
         let Some(link) = &mut self.link else { return };
         let (updates, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
         if updates > 0 {
-            self.count(|counters| counters.updates_received += updates);
+            let received = self.machine.updates_received();
+            self.count(|counters| {
+                counters.updates_received += updates;
+                counters.received = received;
+            });
         }
         match end {
             None => {}
@@ -206,10 +213,21 @@ impl Session {
                 self.count(|counters| counters.add(&filled));
             }
         }
-        match &mut self.link {
-            Some(link) => link.flush(),
-            None => Ok(()),
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let (octets, left) = link.flush()?;
+        if octets > 0 || left > 0 {
+            self.machine.handle(Instant::now(), Input::Written { octets, left });
         }
+        Ok(())
+    }
+
+    /// Tells the machine that all routes are written, if it wants to know it and they are.
+    fn tell_routes_sent(&mut self) -> bool {
+        let sent = self.machine.awaits_routes_sent() && !self.shared.state.borrow().rib.has_work(self.id);
+        if sent {
+            self.machine.handle(Instant::now(), Input::RoutesSent);
+        }
+        sent
     }
 
     fn perform(&mut self) {

@@ -222,6 +222,8 @@ pub struct Counters {
     pub refused: u64,
     /// UPDATEs received, and dropped.
     pub updates_received: u64,
+    /// What was in them, by verdict (RFC 7606).
+    pub received: fsm::Received,
     /// The families whose End-of-RIB is written.
     pub end_of_rib: FamilySet,
 }

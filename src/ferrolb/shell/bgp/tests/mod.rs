@@ -12,7 +12,8 @@ use bytes::{Buf, BytesMut};
 use ferrolb_core::bgp::fsm::{self, Role, State};
 use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::bgp::wire::{
-    self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RouteRefresh, Session,
+    self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RefreshSubtype,
+    RouteRefresh, Session,
 };
 use ferrolb_core::types::{
     Asn, Family, FamilySet, GroupId, LargeCommunity, NodeName, RemoteAs, RouteAttributes, StandardCommunity,
@@ -69,7 +70,9 @@ impl ScriptedPeer {
 
     /// As far as Established; gives whether the other side came along.
     async fn open(&mut self) -> bool {
-        self.open_with(open_of(64513, 90)).await
+        let mut ours = open_of(64513, 90);
+        ours.capabilities.push(Capability::EnhancedRouteRefresh);
+        self.open_with(ours).await
     }
 
     async fn open_with(&mut self, ours: Open) -> bool {
@@ -119,6 +122,12 @@ impl ScriptedPeer {
         for _ in 0..count {
             self.update().await;
         }
+    }
+
+    /// Takes a mark of a refresh of IPv4 (RFC 7313).
+    async fn mark(&mut self, subtype: RefreshSubtype) {
+        let mark = RouteRefresh { subtype, ..RouteRefresh::request(Family::V4) };
+        assert_eq!(self.next().await, Some(Message::RouteRefresh(mark)));
     }
 
     async fn silence(&mut self) {
@@ -281,7 +290,10 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     let mut out = Vec::new();
     RouteRefresh::request(Family::V4).encode(&mut out);
     peer.stream.write_all(&out).await.unwrap();
+    peer.mark(RefreshSubtype::Begin).await;
     peer.updates(14).await;
+    peer.mark(RefreshSubtype::End).await;
+    peer.silence().await;
 
     let sessions = bench.handle.observer().sessions(true).await.unwrap();
     let [session] = sessions.as_slice() else { panic!("{sessions:?}") };

@@ -68,6 +68,15 @@ impl ScriptedPeer {
         peer
     }
 
+    /// The same, and it is told where the answer to a refresh begins and ends (RFC 7313).
+    async fn established_with_marks(listener: &TcpListener) -> ScriptedPeer {
+        let mut peer = ScriptedPeer::accept(listener).await;
+        let mut open = open_of(64513, 90);
+        open.capabilities.push(Capability::EnhancedRouteRefresh);
+        assert!(peer.open_with(open).await);
+        peer
+    }
+
     /// As far as Established; gives whether the other side came along.
     async fn open(&mut self) -> bool {
         let mut ours = open_of(64513, 90);
@@ -267,7 +276,7 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     let mut bench = Bench::new().await;
     let spec = bench.spec(FamilySet::only(Family::V4));
     bench.apply(Some(vec![spec.clone()]), vec![(GROUP, GroupChange::Replace(many(10_000)))]).await;
-    let mut peer = ScriptedPeer::established(&bench.listener).await;
+    let mut peer = ScriptedPeer::established_with_marks(&bench.listener).await;
     bench.until(State::Established).await;
     peer.updates(14).await;
     assert_eq!((peer.routes.len(), peer.ends_of_rib), (10_000, 1));

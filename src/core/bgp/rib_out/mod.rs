@@ -6,6 +6,9 @@
 //! no messages and no table, only what it still has to be sent (see `pending`). So a peer that reads slowly costs
 //! bounded memory, and what changes several times meanwhile is sent once.
 //!
+//! Memory (`examples/rib_memory.rs`): some 90 octets a route and group, nothing a session at rest, and at most some 100
+//! octets a session for each route that has changed and that its peer hasn't been sent; it is given back after.
+//!
 //! A prefix that flaps is damped for its group (see `damping`); the owner calls [`RibOut::handle_timeout`] when
 //! [`RibOut::next_timeout`] says so.
 //!

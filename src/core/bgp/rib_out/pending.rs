@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ipnet::IpNet;
 
 use super::Progress;
-use super::table::{Attributes, Position, Table};
+use super::table::{Attributes, Position, Table, give_back};
 
 /// How far a session has come with its group's table.
 #[derive(Debug)]
@@ -131,6 +131,7 @@ impl Pending {
         let implied = self.implied(&prefix, want);
         if sent.as_ref() == implied {
             self.sent.remove(&prefix);
+            give_back(&mut self.sent);
             return;
         }
         match want {
@@ -195,6 +196,12 @@ impl Pending {
         self.is_quiet() && self.sent.is_empty()
     }
 
+    /// For how many prefixes memory is kept.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.sent.capacity()
+    }
+
     /// What to withdraw next, ascending.
     pub(super) fn withdrawals(&self) -> impl Iterator<Item = &IpNet> {
         self.withdraw.iter()
@@ -210,6 +217,7 @@ impl Pending {
                 self.sent.insert(prefix, None);
             }
         }
+        give_back(&mut self.sent);
     }
 
     /// What to announce next, because it changed or by the dump: an attribute set and prefixes, ascending.
@@ -247,6 +255,7 @@ impl Pending {
             }
             self.advance(prefixes.last().map(|last| (attributes, *last)));
         }
+        give_back(&mut self.sent);
     }
 
     /// The attribute set at the front of `announcements` can't be sent at all: the peer is to have nothing of its prefixes

@@ -305,6 +305,29 @@ fn damping_remembers_a_second_and_nobody_waits_where_nobody_listens() {
     assert_eq!(rib.next_timeout(), None);
 }
 
+#[test]
+fn memory_comes_back_once_all_is_written() {
+    let mut now = Instant::now();
+    let mut rib = RibOut::default();
+    rib.replace(now, A, (0..5000).map(|n| (v4(n), marked(0))));
+    rib.attach(ONE, A, facts(FamilySet::only(Family::V4)));
+    let mut peer = Peer::default();
+    drain(now, &mut rib, ONE, &mut peer);
+    let kept = |rib: &RibOut| rib.sessions[&ONE].pending.v4.room();
+    for n in 0..5000 {
+        rib.set(now, A, v4(n), Some(&marked(n % 7)));
+    }
+    assert!(kept(&rib) > 4000);
+    drain(now, &mut rib, ONE, &mut peer);
+    assert!(kept(&rib) < 600);
+    rib.replace(now, A, []);
+    assert!(kept(&rib) > 4000);
+    drain(now, &mut rib, ONE, &mut peer);
+    assert!(kept(&rib) < 600);
+    pass(&mut rib, &mut now, Duration::from_secs(2), &mut peer);
+    assert_eq!(rib.groups[&A].damping.v4.len(), 0);
+}
+
 #[derive(Clone, Debug)]
 enum Edit {
     Set { group: GroupId, prefix: IpNet, community: u32 },

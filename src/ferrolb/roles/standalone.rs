@@ -60,14 +60,14 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
     };
+    let (mut directory, first) = Directory::open(&args.manifests)
+        .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
     let metrics = Metrics::new(&args.node, SystemTime::now()).map_err(|e| e.to_string())?;
     let metrics = Arc::new(metrics);
     let (health, mut pings) = Health::new();
     if let Some(address) = args.metrics_bind_address.0 {
         tokio::spawn(http::serve(address, Pages { metrics: metrics.clone(), health: health.clone() }));
     }
-    let (mut directory, first) = Directory::open(&args.manifests)
-        .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
     let mut standalone = Standalone::new(args, state, metrics);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);

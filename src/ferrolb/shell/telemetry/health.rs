@@ -120,7 +120,7 @@ impl Health {
     /// Whether the process announces what it should, and can be looked into.
     pub async fn ready(&self) -> Report {
         if self.0.wire.get().is_none() {
-            let why = "the manifests are being read; nothing is announced yet";
+            let why = "what to announce is being decided; nothing is announced yet";
             return Report(vec![Check::failed("desired-set", why.to_owned())]);
         }
         let mut report = self.healthy().await;

@@ -77,9 +77,14 @@ const SESSIONS: Table<SessionStatus> = &[
     (counter("metallb_bgp_keepalives_received", PEER, "KEEPALIVEs received"), |s| {
         s.totals.received.keepalives
     }),
-    (counter("metallb_bgp_route_refresh_sent", PEER, "ROUTE-REFRESHes sent"), |s| {
-        s.totals.sent.route_refreshes
-    }),
+    (
+        counter(
+            "metallb_bgp_route_refresh_sent",
+            PEER,
+            "ROUTE-REFRESHes sent: marks around what the peer asked for once more",
+        ),
+        |s| s.totals.sent.route_refreshes,
+    ),
     (counter("metallb_bgp_total_sent", PEER, "Messages of all types sent"), |s| s.totals.sent.total()),
     (counter("metallb_bgp_total_received", PEER, "Messages of all types received"), |s| {
         s.totals.received.total()

@@ -315,6 +315,7 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     let Totals { established, sent, received } = session.totals;
     assert_eq!((established, sent.opens, sent.keepalives, sent.updates), (1, 1, 1, 30));
     assert_eq!((received.opens, received.keepalives, received.route_refreshes), (1, 1, 1));
+    // Two marks, around what was asked for once more.
     assert_eq!((sent.route_refreshes, sent.total(), received.total()), (2, 34, 3));
 
     // Timers and group are edited without a reset, the AS isn't.

@@ -81,9 +81,7 @@ impl ScriptedPeer {
 
     /// As far as Established; gives whether the other side came along.
     async fn open(&mut self) -> bool {
-        let mut ours = open_of(64513, 90);
-        ours.capabilities.push(Capability::EnhancedRouteRefresh);
-        self.open_with(ours).await
+        self.open_with(open_of(64513, 90)).await
     }
 
     async fn open_with(&mut self, ours: Open) -> bool {

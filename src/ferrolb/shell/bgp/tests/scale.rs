@@ -15,9 +15,7 @@ async fn a_shut_window_costs_the_others_nothing() {
     spec.remote = other.local_addr().unwrap();
     bench.apply(Some(vec![deaf, spec]), vec![(GROUP, GroupChange::Replace(many(100_000)))]).await;
     let (deaf, mut peer) =
-        tokio::join!(ScriptedPeer::established(&bench.listener), ScriptedPeer::accept(&other));
-    // Refreshes come unmarked.
-    assert!(peer.open_with(open_of(64513, 90)).await);
+        tokio::join!(ScriptedPeer::established(&bench.listener), ScriptedPeer::established(&other));
     bench.until(State::Established).await;
     while peer.ends_of_rib == 0 {
         peer.update().await;

@@ -2,7 +2,7 @@
 //!
 //! `wire` turns octets into messages and back. `fsm` is the session machine: messages and time in, messages and
 //! changes of state out; `negotiate` is what two OPENs settle. `rib_out` is what peers are to have, and writes the UPDATEs.
-//! `local` chooses router ID and next hops. The driver in the binary crate owns sockets, clock and the thread, and
+//! `refusal` recognises a router that has no place for us. `local` chooses router ID and next hops. The driver in the binary crate owns sockets, clock and the thread, and
 //! joins these; none of them knows another's insides.
 //!
 //! What this doesn't do: listen, keep routes that it receives (they are validated, counted and dropped), graceful restart.
@@ -13,6 +13,7 @@
 pub mod fsm;
 pub mod local;
 pub mod negotiate;
+pub mod refusal;
 pub mod rib_out;
 pub mod wire;
 

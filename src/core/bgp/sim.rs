@@ -159,19 +159,21 @@ impl Sim {
         let end = self.now + time;
         loop {
             let timers = self.nodes.iter().filter_map(|node| node.machine.next_timeout());
+            let timers = timers.chain(self.rib.next_timeout());
             let arrivals = self.network.keys().next().map(|(time, _)| *time);
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             // Input that is there comes before timers.
             if arrivals.is_some_and(|time| time <= self.now) {
-                let ((time, _), (connection, to, arrival)) = self.network.pop_first().unwrap();
-                self.arrive(time, connection, to, arrival);
+                let (at, (connection, to, arrival)) = self.network.pop_first().unwrap();
+                self.arrive(at, connection, to, arrival);
             } else {
                 for side in [Speaker, Router] {
                     let now = self.now;
                     self.node(side).machine.handle_timeout(now);
                     self.perform(side);
                 }
+                self.rib.handle_timeout(self.now);
             }
             self.write_routes();
             self.check_hold_timers();
@@ -179,7 +181,7 @@ impl Sim {
         self.now = end;
     }
 
-    fn arrive(&mut self, time: Instant, connection: u32, to: Side, arrival: Arrival) {
+    fn arrive(&mut self, (time, number): (Instant, u64), connection: u32, to: Side, arrival: Arrival) {
         if let Arrival::Octets(octets) = &arrival {
             self.node(to).under_way -= octets.len();
         }
@@ -191,9 +193,8 @@ impl Sim {
             if let Arrival::Octets(octets) = &arrival {
                 self.node(to).under_way += octets.len();
             }
-            self.sent += 1;
-            // Behind nothing that is already later: order within the direction stays, all are held alike.
-            self.network.insert((held, self.sent), (connection, to, arrival));
+            // With its number, order within the direction stays: all are held alike.
+            self.network.insert((held, number), (connection, to, arrival));
             return;
         }
         match arrival {
@@ -352,7 +353,7 @@ impl Sim {
         let room = WINDOW.saturating_sub(self.node(Router).under_way);
         if self.node(Speaker).machine.state() == State::Established && room > 0 {
             let mut out = Vec::new();
-            self.rib.fill(SESSION, &mut out, room);
+            self.rib.fill(self.now, SESSION, &mut out, room);
             self.transmit(Speaker, out);
             if self.nodes[0].machine.awaits_routes_sent() && !self.rib.has_work(SESSION) {
                 self.give(Speaker, Input::RoutesSent);
@@ -412,7 +413,9 @@ impl Sim {
             _ => {
                 let side = if self.random.one_in(2) { Speaker } else { Router };
                 let until = self.now + self.random.millis(15_000);
-                self.node(side).held_until = until;
+                // Never earlier than before: what is held already would be overtaken.
+                let node = self.node(side);
+                node.held_until = node.held_until.max(until);
             }
         }
     }
@@ -426,13 +429,13 @@ impl Sim {
         };
         if self.random.one_in(3) {
             self.wanted.remove(&prefix);
-            self.rib.set(GROUP, prefix, None);
+            self.rib.set(self.now, GROUP, prefix, None);
         } else {
             let community = self.random.below(4) as u32;
             let communities = [StandardCommunity(community)].into();
             let attributes = Arc::new(RouteAttributes { communities, ..RouteAttributes::default() });
             self.wanted.insert(prefix, community);
-            self.rib.set(GROUP, prefix, Some(&attributes));
+            self.rib.set(self.now, GROUP, prefix, Some(&attributes));
         }
         self.write_routes();
     }

@@ -91,6 +91,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             last_error,
             agreed,
             counters,
+            pending,
             no_next_hop,
             routes,
             ..
@@ -114,6 +115,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             refused = counters.refused,
             updates_received = counters.updates_received,
             end_of_rib = families(counters.end_of_rib),
+            pending = pending.join(","),
             no_next_hop = families(*no_next_hop),
             last_error = last_error.as_ref().map(ToString::to_string),
             "BGP session"

@@ -265,6 +265,11 @@ impl Machine {
         self.config.connect_cap = connect_cap;
     }
 
+    /// Takes another rule for the peer's AS, one that the AS of a session that stands conforms to.
+    pub fn set_remote_as(&mut self, remote_as: RemoteAs) {
+        self.config.remote_as = remote_as;
+    }
+
     /// Takes an input.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match (input, self.state) {

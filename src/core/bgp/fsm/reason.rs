@@ -64,6 +64,13 @@ pub enum Reason {
     },
     /// The peer sent a NOTIFICATION that can't be read.
     UnreadableNotification,
+    /// The peer takes connections and turns them away, again and again (see `refusal`).
+    Refused {
+        /// How it did it the last time.
+        how: Box<Reason>,
+        /// How often without a session in between.
+        in_a_row: u32,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -89,6 +96,11 @@ impl fmt::Display for Reason {
             Reason::NotificationSent { notification, detail } => {
                 write!(f, "{detail} (NOTIFICATION sent: {notification})")
             }
+            Reason::Refused { how, in_a_row } => write!(
+                f,
+                "{how}, refused {in_a_row} times in a row: probably the router already has a session with another BGP speaker on \
+                 this node from the same address, or has none configured for that address"
+            ),
             Reason::UnreadableNotification => f.write_str("NOTIFICATION received that can't be read"),
         }
     }

@@ -225,11 +225,12 @@ impl Pending {
         Some((attributes, Box::new(prefixes)))
     }
 
-    /// The first `count` of `announcements` have gone out.
-    pub(super) fn announced(&mut self, count: usize, table: &Table) {
+    /// The first `count` of `announcements` have gone out; `changed` is told those that aren't of the dump.
+    pub(super) fn announced(&mut self, count: usize, table: &Table, changed: &mut dyn FnMut(&IpNet)) {
         if !self.announce.is_empty() {
             for prefix in self.take_changed(count) {
                 self.sent.remove(&prefix);
+                changed(&prefix);
             }
         } else if self.sent.is_empty() {
             let Some((attributes, mut prefixes)) = self.announcements(table) else { return };

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use ferrolb_core::bgp::fsm::{Input, Machine, Output, State, Transition};
 use ferrolb_core::bgp::local;
+use ferrolb_core::bgp::refusal::Refusals;
 use ferrolb_core::bgp::rib_out::{Facts, PerFamily, SessionId};
 use ferrolb_core::bgp::wire::{self, Message};
 use ferrolb_core::types::{Family, RouterId};
@@ -34,6 +35,7 @@ pub(super) struct Session {
     bell: Rc<Notify>,
     spec: Rc<SessionSpec>,
     machine: Machine,
+    refusals: Refusals,
     dialling: Option<Dialling>,
     link: Option<Link>,
     /// A connection whose last words are still to be written.
@@ -52,7 +54,8 @@ enum Woken {
 impl Session {
     pub(super) fn new(id: SessionId, shared: Rc<Shared>, bell: Rc<Notify>, spec: Rc<SessionSpec>) -> Session {
         let machine = Machine::new(spec.session.clone(), rand::random());
-        Session { id, shared, bell, spec, machine, dialling: None, link: None, leaving: None }
+        let refusals = Refusals::default();
+        Session { id, shared, bell, spec, machine, refusals, dialling: None, link: None, leaving: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -139,6 +142,7 @@ impl Session {
         } else if !Rc::ptr_eq(&self.spec, &spec) {
             let timers = &spec.session;
             self.machine.set_timers(timers.hold_time, timers.keepalive_time, timers.connect_cap);
+            self.machine.set_remote_as(timers.remote_as);
             self.spec = spec;
         }
     }
@@ -148,12 +152,23 @@ impl Session {
         let input = match result.and_then(Link::new) {
             Ok(link) => {
                 let router_id = self.router_id(link.local.ip());
+                self.connected();
                 self.link = Some(link);
                 Input::Connected { router_id }
             }
             Err(error) => Input::ConnectFailed(error.to_string()),
         };
         self.machine.handle(Instant::now(), input);
+    }
+
+    /// The OPEN comes from what is configured now, the password from when the attempt began.
+    fn connected(&self) {
+        let mut state = self.shared.state.borrow_mut();
+        let Some(entry) = state.sessions.get_mut(&self.id) else { return };
+        if let Some(dialled_with) = entry.made_with.take() {
+            let password = dialled_with.password.clone();
+            entry.made_with = Some(Rc::new(SessionSpec { password, ..SessionSpec::clone(&self.spec) }));
+        }
     }
 
     fn router_id(&self, session_local: IpAddr) -> RouterId {
@@ -193,7 +208,8 @@ impl Session {
     fn write(&mut self) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if self.machine.state() == State::Established && !link.is_blocked() {
-            let filled = self.shared.state.borrow_mut().rib.fill(self.id, link.output(), BURST);
+            let filled =
+                self.shared.state.borrow_mut().rib.fill(Instant::now(), self.id, link.output(), BURST);
             if filled.updates > 0 || filled.refused > 0 {
                 self.count(|counters, totals| {
                     counters.add(&filled);
@@ -222,6 +238,9 @@ impl Session {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Connect => {
+                    if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
+                        entry.made_with = Some(self.spec.clone());
+                    }
                     let SessionSpec { remote, source, ref password, .. } = *self.spec;
                     let options = Dial { remote, source, password: password.clone(), ttl: self.spec.ttl() };
                     self.dialling = Some(Box::pin(async move { dial(&options).await }));
@@ -269,7 +288,8 @@ impl Session {
     }
 
     fn changed(&mut self, transition: Transition) {
-        let Transition { old, new, reason } = transition;
+        let reason = self.refusals.judge(&transition);
+        let Transition { old, new, .. } = transition;
         if new == State::Established {
             self.attach();
         }

@@ -123,6 +123,7 @@ fn session(remote: &str, state: State) -> SessionStatus {
         counters: Default::default(),
         totals: Default::default(),
         progress: Progress { sent: 7, pending: 4 },
+        pending: vec![],
         no_next_hop: FamilySet::NONE,
         routes: None,
     };

@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 LAB := lab
 
-.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds dist setup
+.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,17 @@ golden: ## writes the expected outputs of the golden scenarios anew; review the 
 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
+
+bench: setup ## measures: a feed beside BIRD and FRR, start-up, one changed file (root; docs/benchmarks.md)
+	$(CARGO) build --locked --release --package ferrolb
+	$(PYTHON) testbed/bench/feed.py --routes 1000 10000 100000 --announcers ferrolb bird
+	$(PYTHON) testbed/bench/feed.py --routes 1000 10000
+	$(PYTHON) testbed/bench/convergence.py --layout files
+	$(PYTHON) testbed/bench/convergence.py --layout file
+
+FUZZ_SECONDS ?= 60
+fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)
+	sh fuzz/run.sh $(FUZZ_SECONDS) $(TARGET)
 
 # glibc without musl; the explicit target keeps the flag away from build scripts and macros.
 DIST_TARGET := $(shell uname -m)-unknown-linux-gnu

@@ -225,7 +225,11 @@ impl Running {
             .collect();
         let changed: Vec<ServiceKey> =
             before.into_iter().chain(entries.iter().map(|e| e.service.clone())).collect();
-        self.world.apply(Object::Allocations(Allocations { name: "a".into(), entries }));
+        self.world.apply(Object::Allocations(Allocations {
+            namespace: "default".into(),
+            name: "a".into(),
+            entries,
+        }));
         self.allocator.update(&self.world, &changed)
     }
 

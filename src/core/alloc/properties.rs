@@ -134,8 +134,11 @@ impl Run {
             Edit::Allocate(index, ips) => {
                 let service = super::fixtures::key(&name(index));
                 let entries = vec![AllocationEntry { service: service.clone(), ips }];
-                self.world
-                    .apply(Object::Allocations(Allocations { name: format!("s{index}").into(), entries }));
+                self.world.apply(Object::Allocations(Allocations {
+                    namespace: "default".into(),
+                    name: format!("s{index}").into(),
+                    entries,
+                }));
                 self.allocator.update(&self.world, &[service])
             }
             Edit::Pools(pools) => {
@@ -208,7 +211,7 @@ fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
     // As Allocations; the pool that an address is from is in an annotation there.
     let mut world = run.world.clone();
     for a in run.world.allocations() {
-        world.delete(&ObjectId::Allocations(a.name.clone()));
+        world.delete(&ObjectId::Allocations(a.namespace.clone(), a.name.clone()));
     }
     let mut entries = vec![];
     for h in &holdings.services {
@@ -219,7 +222,11 @@ fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
             world.apply(Object::Service(s));
         }
     }
-    world.apply(Object::Allocations(Allocations { name: "all".into(), entries }));
+    world.apply(Object::Allocations(Allocations {
+        namespace: "default".into(),
+        name: "all".into(),
+        entries,
+    }));
     let mut fresh = Allocator::new(Mode::Allocate, None);
     fresh.reconfigure(config(run.pools.clone()), &world);
     prop_assert_eq!(results(&fresh), results(&run.allocator));

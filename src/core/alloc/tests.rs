@@ -218,6 +218,9 @@ fn a_refused_request_takes_nothing_away() {
             service("e", 5).with(|s| s.cluster_ips = vec!["broken".into()]).holds("1.2.3.13"),
             service("f", 6).asks("1.2.3.14").from("q").holds("1.2.3.14"),
             service("g", 7).from("unknown").holds("1.2.3.15"),
+            service("h", 8)
+                .with(|s| s.cluster_ips = vec!["10.96.0.1".into(), "10.96.0.2".into()])
+                .holds("1.2.3.16"),
         ],
         &[
             ("a", "1.2.3.9 @p !"),
@@ -227,6 +230,7 @@ fn a_refused_request_takes_nothing_away() {
             ("e", "1.2.3.13 @p !"),
             ("f", "1.2.3.14 @p !"),
             ("g", "1.2.3.15 @p !"),
+            ("h", "1.2.3.16 @p !"),
             ("full", "5.6.7.8 @q"),
         ],
     );

@@ -23,6 +23,10 @@ pub struct Negotiated {
     pub remote_id: RouterId,
     /// Whether the peer is in the AS that we show.
     pub internal: bool,
+    /// Refreshes are marked by their beginning and end (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// Our OPEN, for people to see.
+    pub our_open: Open,
     /// The peer's OPEN, for people to see.
     pub their_open: Open,
 }
@@ -44,7 +48,9 @@ pub fn open(config: &Config, router_id: RouterId) -> Open {
     if config.extended_next_hop {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
     }
+    capabilities.push(Capability::ExtendedMessage);
     capabilities.push(Capability::FourOctetAs(config.shown_asn.get()));
+    capabilities.push(Capability::EnhancedRouteRefresh);
     Open {
         my_as: config.shown_asn.two_octets(),
         hold_time: config.hold_time,
@@ -76,10 +82,22 @@ pub fn negotiate(config: &Config, ours: &Open, theirs: &Open) -> Result<Negotiat
     }
     let keepalive_time = hold_time.map(|hold| {
         let third = hold / 3;
-        config.keepalive_time.filter(|own| !own.is_zero()).map_or(third, |own| own.min(third))
+        // Never more often than once a second (RFC 4271 4.4); a third of any hold time is at least that.
+        let own = config.keepalive_time.filter(|own| !own.is_zero());
+        own.map_or(third, |own| own.max(Duration::from_secs(1)).min(third))
     });
-    let their_open = theirs.clone();
-    Ok(Negotiated { session, hold_time, keepalive_time, remote_asn, remote_id, internal, their_open })
+    let enhanced = Capability::EnhancedRouteRefresh;
+    Ok(Negotiated {
+        session,
+        hold_time,
+        keepalive_time,
+        remote_asn,
+        remote_id,
+        internal,
+        enhanced_refresh: ours.offers(&enhanced) && theirs.offers(&enhanced),
+        our_open: ours.clone(),
+        their_open: theirs.clone(),
+    })
 }
 
 fn remote_asn(config: &Config, theirs: &Open) -> Result<Asn, Refusal> {

@@ -4,7 +4,7 @@
 //! refuses them, all from a seed; an hour passes in milliseconds. A failing seed is named in the panic and
 //! fails again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::fsm::{Config, Input, Machine, Output, Reason, Role, State};
 use super::rib_out::{Facts, PerFamily, RibOut, SessionId};
-use super::wire::{self, Message, RouteRefresh, frame};
+use super::wire::{self, Message, RefreshSubtype, RouteRefresh, frame};
 use crate::types::{Asn, Family, FamilySet, GroupId, RemoteAs, RouteAttributes, RouterId, StandardCommunity};
 
 const GROUP: GroupId = GroupId(1);
@@ -88,6 +88,10 @@ struct Sim {
     nodes: [Node; 2],
     rib: RibOut,
     table: BTreeMap<IpNet, u32>,
+    /// What the router will drop at the end of a refresh unless it comes again (RFC 7313).
+    stale: BTreeMap<Family, BTreeSet<IpNet>>,
+    /// Refreshes that the router saw end.
+    refreshed: usize,
     wanted: BTreeMap<IpNet, u32>,
     /// By time and order of sending.
     network: BTreeMap<(Instant, u64), (u32, Side, Arrival)>,
@@ -130,6 +134,8 @@ impl Sim {
             nodes: [node(Role::Dial, 64512, 64513), node(Role::Accept, 64513, 64512)],
             rib: RibOut::default(),
             table: BTreeMap::new(),
+            stale: BTreeMap::new(),
+            refreshed: 0,
             wanted: BTreeMap::new(),
             network: BTreeMap::new(),
             sent: 0,
@@ -153,19 +159,21 @@ impl Sim {
         let end = self.now + time;
         loop {
             let timers = self.nodes.iter().filter_map(|node| node.machine.next_timeout());
+            let timers = timers.chain(self.rib.next_timeout());
             let arrivals = self.network.keys().next().map(|(time, _)| *time);
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             // Input that is there comes before timers.
             if arrivals.is_some_and(|time| time <= self.now) {
-                let ((time, _), (connection, to, arrival)) = self.network.pop_first().unwrap();
-                self.arrive(time, connection, to, arrival);
+                let (at, (connection, to, arrival)) = self.network.pop_first().unwrap();
+                self.arrive(at, connection, to, arrival);
             } else {
                 for side in [Speaker, Router] {
                     let now = self.now;
                     self.node(side).machine.handle_timeout(now);
                     self.perform(side);
                 }
+                self.rib.handle_timeout(self.now);
             }
             self.write_routes();
             self.check_hold_timers();
@@ -173,7 +181,7 @@ impl Sim {
         self.now = end;
     }
 
-    fn arrive(&mut self, time: Instant, connection: u32, to: Side, arrival: Arrival) {
+    fn arrive(&mut self, (time, number): (Instant, u64), connection: u32, to: Side, arrival: Arrival) {
         if let Arrival::Octets(octets) = &arrival {
             self.node(to).under_way -= octets.len();
         }
@@ -185,9 +193,8 @@ impl Sim {
             if let Arrival::Octets(octets) = &arrival {
                 self.node(to).under_way += octets.len();
             }
-            self.sent += 1;
-            // Behind nothing that is already later: order within the direction stays, all are held alike.
-            self.network.insert((held, self.sent), (connection, to, arrival));
+            // With its number, order within the direction stays: all are held alike.
+            self.network.insert((held, number), (connection, to, arrival));
             return;
         }
         match arrival {
@@ -217,8 +224,10 @@ impl Sim {
             if matches!(message, Message::Keepalive | Message::Update(_)) {
                 node.heard = now;
             }
-            if let (Router, Message::Update(update)) = (to, &message) {
-                self.believe(update);
+            match (to, &message) {
+                (Router, Message::Update(update)) => self.believe(update),
+                (Router, Message::RouteRefresh(refresh)) => self.mark(*refresh),
+                _ => {}
             }
             self.give(to, Input::Received(message));
         }
@@ -228,10 +237,36 @@ impl Sim {
         let v6 = update.mp_unreach.iter().flat_map(|unreach| &unreach.prefixes).copied();
         for prefix in update.withdrawn.iter().copied().map(IpNet::from).chain(v6) {
             assert!(self.table.remove(&prefix).is_some(), "{prefix} withdrawn, but never announced");
+            self.still_there(&prefix);
         }
         let v6 = update.mp_reach.iter().flat_map(|reach| &reach.prefixes).copied();
         for prefix in update.nlri.iter().copied().map(IpNet::from).chain(v6) {
             self.table.insert(prefix, update.attributes.communities[0].0);
+            self.still_there(&prefix);
+        }
+    }
+
+    fn still_there(&mut self, prefix: &IpNet) {
+        for stale in self.stale.values_mut() {
+            stale.remove(prefix);
+        }
+    }
+
+    /// The router's side of RFC 7313 section 4.2.
+    fn mark(&mut self, refresh: RouteRefresh) {
+        let family = refresh.family.family().unwrap();
+        match refresh.subtype {
+            RefreshSubtype::Begin => {
+                let all = self.table.keys().filter(|prefix| Family::of(prefix.addr()) == family);
+                let before = self.stale.insert(family, all.copied().collect());
+                assert_eq!(before, None, "a refresh begins within another");
+            }
+            RefreshSubtype::End => {
+                let stale = self.stale.remove(&family).expect("a refresh that began");
+                assert_eq!(stale, BTreeSet::new(), "routes that weren't sent again");
+                self.refreshed += 1;
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -300,6 +335,7 @@ impl Sim {
         }
         if side == Router && old == State::Established {
             self.table.clear();
+            self.stale.clear();
         }
         if side == Speaker && old == State::Established {
             self.rib.detach(SESSION);
@@ -317,8 +353,11 @@ impl Sim {
         let room = WINDOW.saturating_sub(self.node(Router).under_way);
         if self.node(Speaker).machine.state() == State::Established && room > 0 {
             let mut out = Vec::new();
-            self.rib.fill(SESSION, &mut out, room);
+            self.rib.fill(self.now, SESSION, &mut out, room);
             self.transmit(Speaker, out);
+            if self.nodes[0].machine.awaits_routes_sent() && !self.rib.has_work(SESSION) {
+                self.give(Speaker, Input::RoutesSent);
+            }
         }
     }
 
@@ -374,7 +413,9 @@ impl Sim {
             _ => {
                 let side = if self.random.one_in(2) { Speaker } else { Router };
                 let until = self.now + self.random.millis(15_000);
-                self.node(side).held_until = until;
+                // Never earlier than before: what is held already would be overtaken.
+                let node = self.node(side);
+                node.held_until = node.held_until.max(until);
             }
         }
     }
@@ -388,13 +429,13 @@ impl Sim {
         };
         if self.random.one_in(3) {
             self.wanted.remove(&prefix);
-            self.rib.set(GROUP, prefix, None);
+            self.rib.set(self.now, GROUP, prefix, None);
         } else {
             let community = self.random.below(4) as u32;
             let communities = [StandardCommunity(community)].into();
             let attributes = Arc::new(RouteAttributes { communities, ..RouteAttributes::default() });
             self.wanted.insert(prefix, community);
-            self.rib.set(GROUP, prefix, Some(&attributes));
+            self.rib.set(self.now, GROUP, prefix, Some(&attributes));
         }
         self.write_routes();
     }
@@ -402,7 +443,7 @@ impl Sim {
 
 #[test]
 fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
-    let mut expired = 0;
+    let (mut expired, mut refreshed) = (0, 0);
     for seed in 0..60 {
         let result = std::panic::catch_unwind(|| {
             let mut sim = Sim::new(seed);
@@ -424,10 +465,13 @@ fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
             assert!(!sim.rib.has_work(SESSION));
             let sent: Vec<IpNet> = sim.rib.sent(SESSION).into_keys().collect();
             assert!(sent.iter().eq(sim.wanted.keys()));
-            sim.expired
+            (sim.expired, sim.refreshed)
         });
         match result {
-            Ok(count) => expired += count,
+            Ok(counts) => {
+                expired += counts.0;
+                refreshed += counts.1;
+            }
             Err(panic) => {
                 eprintln!("seed {seed} fails");
                 std::panic::resume_unwind(panic);
@@ -435,4 +479,5 @@ fn whatever_the_network_does_the_peer_ends_with_what_is_wanted() {
         }
     }
     assert!(expired > 40, "the network is too kind: {expired} hold timers expired");
+    assert!(refreshed > 40, "{refreshed} refreshes");
 }

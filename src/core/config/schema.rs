@@ -2,7 +2,7 @@
 //!
 //! A cluster's API server refuses most of these objects; a manifest on disk comes as it was typed. So this reads an object
 //! as an API server does (a null counts as absent, an unknown field is dropped, here with a warning, `status` and
-//! `metadata` aren't the user's), and adds what no schema says but every reader of the field needs: durations that are
+//! most of `metadata` aren't the user's), and adds what no schema says but every reader of the field needs: durations that are
 //! durations, names and passwords without line breaks, numbers that fit.
 //!
 //! What can be read of an object deserializes into the types of `ferrolb-api`, errors or not; a property test says so. So no
@@ -79,6 +79,7 @@ pub fn check(object: &ConfigObject) -> Checked {
         walk.error(format!("{kind} has no version {}: write {}", object.version, known.join(" or ")));
         return walk.checked;
     };
+    walk.metadata(&object.raw);
     walk.whole(&object.raw, schema);
     if kind == "BGPPeer" && object.version == "v1beta1" {
         walk.newer_fields(&object.raw);
@@ -201,6 +202,12 @@ fn compile(schema: &Value) -> Node {
 
 const ANYTHING: Node = Node { shape: Shape::Anything, rules: vec![] };
 
+/// Labels and annotations.
+static TEXTS: LazyLock<Node> = LazyLock::new(|| {
+    let text = Node { shape: Shape::Text(vec![]), rules: vec![] };
+    Node { shape: Shape::Map(Box::new(text)), rules: vec![] }
+});
+
 struct Evaluator {
     /// The field inside the value that the rule is on, where one is nearer to the fault.
     field: Option<&'static str>,
@@ -271,6 +278,22 @@ struct Walk {
 }
 
 impl Walk {
+    /// What a user writes there and something depends on: unread, a label would be lost and an age be none.
+    fn metadata(&mut self, object: &Value) {
+        let field = |name: &str| object.get("metadata")?.get(name).filter(|v| !v.is_null());
+        for name in ["annotations", "labels"] {
+            if let Some(texts) = field(name) {
+                self.inside(&format!("metadata.{name}"), |walk| walk.value(texts, &TEXTS));
+            }
+        }
+        let is_time = |time: &Value| time.as_str().is_some_and(|t| t.parse::<jiff::Timestamp>().is_ok());
+        if field("creationTimestamp").is_some_and(|time| !is_time(time)) {
+            self.inside("metadata.creationTimestamp", |walk| {
+                walk.error("must be a time, such as 2024-05-01T10:00:00Z")
+            });
+        }
+    }
+
     fn whole(&mut self, object: &Value, schema: &Node) {
         let Shape::Object { fields, required } = &schema.shape else { return };
         let empty = Value::Object(Map::new());

@@ -20,3 +20,6 @@ pub use merge::{Disagreement, merge};
 pub use reason::{Protocol, Reason};
 pub use routes::{NodeRoutes, Route, RouteChange};
 pub use scope::{Coverage, Decisions, Options};
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,9 @@ fn read_object(
     let metadata = Metadata::read(&object).map_err(nameless)?;
     let (name, namespace) = (metadata.name, metadata.namespace);
     let (id, subject) = match read_as {
-        Kind::Allocations => (ObjectId::Allocations(name.into()), format!(" {name}")),
+        Kind::Allocations => {
+            (ObjectId::Allocations(namespace.into(), name.into()), format!(" {namespace}/{name}"))
+        }
         Kind::Namespace => (ObjectId::Namespace(name.into()), format!(" {name}")),
         Kind::Node => (ObjectId::Node(NodeName::new(name)), format!(" {name}")),
         Kind::Config => {
@@ -447,7 +449,7 @@ fn allocations(object: &Fields, metadata: &Metadata<'_>) -> Result<Allocations, 
         }
         entries.push(AllocationEntry { service, ips });
     }
-    Ok(Allocations { name: metadata.name.into(), entries })
+    Ok(Allocations { namespace: metadata.namespace.into(), name: metadata.name.into(), entries })
 }
 
 /// An IPv4-mapped IPv6 address is the IPv4 address.

@@ -466,7 +466,7 @@ fn allocations() {
     ] {
         assert_eq!(
             only_error(&text(services)),
-            format!("f.yaml: document 1, line 1: Allocations a: {expected}")
+            format!("f.yaml: document 1, line 1: Allocations default/a: {expected}")
         );
     }
 }
@@ -493,7 +493,7 @@ fn what_is_there_twice_names_both_places() {
         [
             "b.yaml: document 1, line 1: BGPPeer default/p is there already, in a.yaml: document 2, line 8: keep one of them",
             "b.yaml: document 2, line 3: Service default/a is there already, in a.yaml: document 1, line 1: keep one of them",
-            "b.yaml: document 3, line 11: Allocations z has an entry for Service default/web, and so has a.yaml: document 3, line 10: keep one of the two entries",
+            "b.yaml: document 3, line 11: Allocations default/z has an entry for Service default/web, and so has a.yaml: document 3, line 10: keep one of the two entries",
         ]
     );
 }

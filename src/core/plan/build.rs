@@ -63,7 +63,7 @@ fn disagreement(system_namespace: &str, d: Disagreement) -> Issue {
 fn unused_allocations(decisions: &Decisions<'_>) -> Vec<Issue> {
     let mut found = Vec::new();
     for object in decisions.world.allocations() {
-        let key = ObjectKey::new("Allocations", "", &object.name);
+        let key = ObjectKey::new("Allocations", &object.namespace, &object.name);
         for (i, entry) in object.entries.iter().enumerate() {
             let why = match decisions.world.service(&entry.service) {
                 None => "there is no such Service",

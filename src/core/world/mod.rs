@@ -31,8 +31,8 @@ pub enum ObjectId {
     Secret(Arc<str>, Arc<str>),
     /// A `metallb.io` object.
     Config(ObjectKey),
-    /// A `ferrolb.io` Allocations object, by name.
-    Allocations(Arc<str>),
+    /// A `ferrolb.io` Allocations object, by namespace and name.
+    Allocations(Arc<str>, Arc<str>),
 }
 
 impl fmt::Display for ObjectId {
@@ -44,7 +44,7 @@ impl fmt::Display for ObjectId {
             ObjectId::Namespace(name) => write!(f, "Namespace {name}"),
             ObjectId::Secret(namespace, name) => write!(f, "Secret {namespace}/{name}"),
             ObjectId::Config(key) => key.fmt(f),
-            ObjectId::Allocations(name) => write!(f, "Allocations {name}"),
+            ObjectId::Allocations(namespace, name) => write!(f, "Allocations {namespace}/{name}"),
         }
     }
 }
@@ -70,8 +70,9 @@ pub struct World {
     namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     secrets: BTreeMap<(Arc<str>, Arc<str>), Arc<Secret>>,
     config: BTreeMap<ObjectKey, Arc<ConfigObject>>,
-    allocations: BTreeMap<Arc<str>, Arc<Allocations>>,
-    /// Which service an Allocations object speaks of, first object by name.
+    /// In the order in which they were first seen.
+    allocations: Vec<Arc<Allocations>>,
+    /// What each service is given; of two objects that speak of it the one seen first counts.
     allocated: HashMap<ServiceKey, Arc<[std::net::IpAddr]>>,
     /// How many services there are in a namespace: a namespace that isn't an object exists by its services.
     service_namespaces: BTreeMap<Arc<str>, usize>,
@@ -145,7 +146,9 @@ impl World {
                 let old = self.config.insert(new.key.clone(), new.clone());
                 if old.as_ref() == Some(&new) { vec![] } else { vec![Change::Config] }
             }
-            Object::Allocations(a) => self.set_allocations(a.name.clone(), Some(Arc::new(a))),
+            Object::Allocations(a) => {
+                self.set_allocations(&(a.namespace.clone(), a.name.clone()), Some(Arc::new(a)))
+            }
         }
     }
 
@@ -174,7 +177,7 @@ impl World {
             ObjectId::Namespace(name) => config(self.namespaces.remove(name).is_some()),
             ObjectId::Secret(ns, name) => config(self.secrets.remove(&(ns.clone(), name.clone())).is_some()),
             ObjectId::Config(key) => config(self.config.remove(key).is_some()),
-            ObjectId::Allocations(name) => self.set_allocations(name.clone(), None),
+            ObjectId::Allocations(ns, name) => self.set_allocations(&(ns.clone(), name.clone()), None),
         }
     }
 
@@ -242,19 +245,24 @@ impl World {
         }
     }
 
-    fn set_allocations(&mut self, name: Arc<str>, new: Option<Arc<Allocations>>) -> Vec<Change> {
-        let old = match new {
-            Some(a) => self.allocations.insert(name, a),
-            None => self.allocations.remove(&name),
+    fn set_allocations(&mut self, id: &(Arc<str>, Arc<str>), new: Option<Arc<Allocations>>) -> Vec<Change> {
+        let place = self.allocations.iter().position(|a| a.namespace == id.0 && a.name == id.1);
+        let old = match (place.and_then(|i| self.allocations.get_mut(i)), new) {
+            (Some(there), Some(new)) => Some(std::mem::replace(there, new)),
+            (None, Some(new)) => {
+                self.allocations.push(new);
+                None
+            }
+            (_, None) => place.map(|i| self.allocations.remove(i)),
         };
         let before = std::mem::take(&mut self.allocated);
-        for object in self.allocations.values() {
+        for object in self.allocations.iter() {
             for entry in &object.entries {
                 self.allocated.entry(entry.service.clone()).or_insert_with(|| entry.ips.clone().into());
             }
         }
         let mut names: HashSet<&ServiceKey> = HashSet::new();
-        for object in old.iter().chain(self.allocations.values()) {
+        for object in old.iter().chain(self.allocations.iter()) {
             names.extend(object.entries.iter().map(|e| &e.service));
         }
         let mut changed: Vec<ServiceKey> =
@@ -288,9 +296,9 @@ impl World {
         self.allocated.get(key)
     }
 
-    /// All Allocations objects, by name.
+    /// All Allocations objects, in the order in which they were first seen.
     pub fn allocations(&self) -> impl Iterator<Item = &Arc<Allocations>> {
-        self.allocations.values()
+        self.allocations.iter()
     }
 
     /// All Nodes, by name.

@@ -40,7 +40,7 @@ impl Object {
             Object::Namespace(n) => ObjectId::Namespace(n.name.clone()),
             Object::Secret(s) => ObjectId::Secret(s.namespace.clone(), s.name.clone()),
             Object::Config(c) => ObjectId::Config(c.key.clone()),
-            Object::Allocations(a) => ObjectId::Allocations(a.name.clone()),
+            Object::Allocations(a) => ObjectId::Allocations(a.namespace.clone(), a.name.clone()),
         }
     }
 }
@@ -122,20 +122,23 @@ impl Service {
     /// The families of its cluster IPs, else those of `ipFamilies`, else IPv4.
     ///
     /// # Errors
-    /// A sentence, where a cluster IP is no address.
+    /// A sentence, where a cluster IP is no address, or there are two of one family.
     pub fn families(&self) -> Result<FamilySet, String> {
         if self.cluster_ips.is_empty() {
             let set: FamilySet = self.ip_families.iter().copied().collect();
             return Ok(if set.is_empty() { FamilySet::only(Family::V4) } else { set });
         }
-        self.cluster_ips
-            .iter()
-            .map(|text| {
-                text.parse::<IpAddr>()
-                    .map(Family::of)
-                    .map_err(|_| format!("its cluster IP {text:?} is no address"))
-            })
-            .collect()
+        let family = |text: &String| {
+            text.parse().map(Family::of).map_err(|_| format!("its cluster IP {text:?} is no address"))
+        };
+        let families: FamilySet = self.cluster_ips.iter().map(family).collect::<Result<_, _>>()?;
+        if families.len() < self.cluster_ips.len() {
+            return Err(format!(
+                "its cluster IPs {} are more than one of a family",
+                self.cluster_ips.join(", ")
+            ));
+        }
+        Ok(families)
     }
 
     /// Whether a load balancer that manages `class` (none: the services without a class) manages this service.
@@ -252,6 +255,8 @@ impl fmt::Debug for ConfigObject {
 /// What Services hold, where nobody writes their status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocations {
+    /// Its namespace, which says nothing of the services'.
+    pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// One entry for each service.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::shell::telemetry::http::BindAddress;
 use crate::shell::telemetry::log::LogLevel;
 
 /// A load balancer for bare-metal Kubernetes: gives Services addresses and announces them over BGP.
@@ -43,7 +44,14 @@ pub struct InputArgs {
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
-    pub lb_class: Option<String>,
+    lb_class: Option<String>,
+}
+
+impl InputArgs {
+    /// The class to manage. MetalLB: an empty one is as none.
+    pub fn class(&self) -> Option<&str> {
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
 }
 
 /// The nodes to plan for.
@@ -119,13 +127,23 @@ pub struct StandaloneArgs {
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
-    pub lb_class: Option<String>,
+    lb_class: Option<String>,
     /// Announce from this node even if it has the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long)]
     pub ignore_exclude_lb: bool,
+    /// Where to serve /metrics, /healthz and /readyz over plain HTTP; "off", or nothing, for nowhere
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7472")]
+    pub metrics_bind_address: BindAddress,
     /// How much to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+}
+
+impl StandaloneArgs {
+    /// The class to manage. MetalLB: an empty one is as none.
+    pub fn class(&self) -> Option<&str> {
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
 }
 
 /// How to print.

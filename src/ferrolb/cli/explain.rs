@@ -22,7 +22,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
             return refuse(format!("--peer names {peer:?}, and there is no such BGPPeer in the manifests"));
         }
     }
-    let context = Context { system_namespace: &args.input.namespace, class: args.input.lb_class.as_deref() };
+    let context = Context { system_namespace: &args.input.namespace, class: args.input.class() };
     let only = Only { node: offline.only.as_ref(), peer: args.peer.as_deref() };
     let decisions = offline.engine.decisions();
     let Some(explanation) = plan::explain(&decisions, &context, &key, only) else {

@@ -39,13 +39,13 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
     let down: BTreeSet<NodeName> = nodes.down.iter().map(|n| NodeName::new(n)).collect();
     let options = EngineOptions {
         system_namespace: input.namespace.as_str().into(),
-        class: input.lb_class.clone(),
+        class: input.class().map(Into::into),
         decide: Options { ignore_exclude_lb: nodes.ignore_exclude_lb, down: down.clone() },
         node: node.clone(),
         keep_routes: false,
         allocate_for_many: true,
     };
-    let allocator = Allocator::new(Mode::Allocate, input.lb_class.clone());
+    let allocator = Allocator::new(Mode::Allocate, input.class().map(Into::into));
     let mut engine = Engine::new(options, allocator, LastValid::default(), Default::default());
     engine.apply(loaded.objects.iter().map(|l| SourceChange::Apply(l.object.clone())).collect(), None);
 

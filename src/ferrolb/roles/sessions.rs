@@ -83,8 +83,19 @@ pub fn log(event: &Event) {
 /// Where every session stands, one line each: what SIGUSR1 asks for.
 pub fn log_all(sessions: &[SessionStatus]) {
     for session in sessions {
-        let SessionStatus { peer, remote, state, since, last_error, agreed, counters, no_next_hop, routes } =
-            session;
+        let SessionStatus {
+            peer,
+            remote,
+            state,
+            since,
+            last_error,
+            agreed,
+            counters,
+            pending,
+            no_next_hop,
+            routes,
+            ..
+        } = session;
         let agreed = agreed.as_ref();
         info!(
             event = "sessionStatus",
@@ -104,6 +115,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             refused = counters.refused,
             updates_received = counters.updates_received,
             end_of_rib = families(counters.end_of_rib),
+            pending = pending.join(","),
             no_next_hop = families(*no_next_hop),
             last_error = last_error.as_ref().map(ToString::to_string),
             "BGP session"

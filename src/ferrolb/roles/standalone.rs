@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
@@ -23,7 +24,10 @@ use crate::shell::bgp::{self, WireConfig, WireHandle};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{State, StateDirectory};
+use crate::shell::telemetry::health::Health;
+use crate::shell::telemetry::http::{self, Pages};
 use crate::shell::telemetry::log;
+use crate::shell::telemetry::metrics::Metrics;
 
 /// How many events of sessions may wait for the log.
 const EVENTS: usize = 1024;
@@ -58,7 +62,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     };
     let (mut directory, first) = Directory::open(&args.manifests)
         .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
-    let mut standalone = Standalone::new(args, state);
+    let metrics = Metrics::new(&args.node, SystemTime::now()).map_err(|e| e.to_string())?;
+    let metrics = Arc::new(metrics);
+    let (health, mut pings) = Health::new();
+    if let Some(address) = args.metrics_bind_address.0 {
+        tokio::spawn(http::serve(address, Pages { metrics: metrics.clone(), health: health.clone() }));
+    }
+    let mut standalone = Standalone::new(args, state, metrics);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);
     let addresses = net::follow_addresses()
@@ -74,6 +84,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
     let observer = wire.observer();
     standalone.send_everything(&wire).await?;
+    health.started(wire.observer());
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -86,14 +97,18 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         tokio::select! {
             batch = directory.next() => {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
+                let noticed = Instant::now();
                 let outcome = standalone.take(batch);
-                standalone.send(&wire, &outcome).await?;
+                if standalone.send(&wire, &outcome).await? {
+                    standalone.metrics.converged(noticed);
+                }
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
             event = heard.recv() => match event {
                 Some(event) => sessions::log(&event),
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
             },
+            Some(ping) = pings.recv() => drop(ping.send(())),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
@@ -111,6 +126,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
 
 struct Standalone {
     engine: Engine,
+    metrics: Arc<Metrics>,
     node: NodeName,
     /// What is wrong with the configuration, as last told.
     told: BTreeSet<(bool, Issue)>,
@@ -122,21 +138,22 @@ struct Standalone {
 }
 
 impl Standalone {
-    fn new(args: &StandaloneArgs, state: State) -> Standalone {
+    fn new(args: &StandaloneArgs, state: State, metrics: Arc<Metrics>) -> Standalone {
         let node = NodeName::new(&args.node);
         let options = EngineOptions {
             system_namespace: args.namespace.as_str().into(),
-            class: args.lb_class.clone(),
+            class: args.class().map(Into::into),
             decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
             node: node.clone(),
             keep_routes: true,
             allocate_for_many: false,
         };
-        let mut allocator = Allocator::new(Mode::Allocate, args.lb_class.clone());
+        let mut allocator = Allocator::new(Mode::Allocate, args.class().map(Into::into));
         allocator.restore(&state.holdings);
         let engine = Engine::new(options, allocator, state.last_valid, state.first_seen);
         Standalone {
             engine,
+            metrics,
             node,
             told: BTreeSet::new(),
             told_services: BTreeMap::new(),
@@ -156,7 +173,9 @@ impl Standalone {
         for skipped in source::skipped_warnings(&batch.skipped) {
             warn!(event = "manifestSkipped", object = %skipped.object(), "{}", skipped.message);
         }
+        self.metrics.batch(&batch);
         let outcome = self.engine.apply(batch.changes, Some(Timestamp::now()));
+        self.metrics.outcome(&self.engine, &outcome);
         if outcome.reconfigured {
             self.tell_configuration();
         }
@@ -227,14 +246,16 @@ impl Standalone {
         wire.apply(update).await.map_err(|e| e.to_string())
     }
 
-    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<(), String> {
+    /// Whether there was anything to send.
+    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<bool, String> {
         if outcome.reconfigured {
-            self.send_everything(wire).await
+            self.send_everything(wire).await?;
         } else if outcome.routes.is_empty() {
-            Ok(())
+            return Ok(false);
         } else {
-            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())
+            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())?;
         }
+        Ok(true)
     }
 
     /// The state as it stands, where there is a place for it.

@@ -184,3 +184,86 @@ fn kept_object(kept: KeptObject) -> Option<ConfigObject> {
         raw: kept.raw,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_core::alloc::Holding;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str, spec: serde_json::Value) -> (ObjectKey, Arc<ConfigObject>) {
+        let raw = json!({"apiVersion": "metallb.io/v1beta1", "kind": kind,
+            "metadata": {"name": "x", "namespace": "metallb-system", "labels": {"tier": "a"}}, "spec": spec});
+        let key = ObjectKey::new(kind, "metallb-system", "x");
+        let labels = [("tier".to_owned(), "a".to_owned())].into();
+        let version = "v1beta1".to_owned();
+        (key.clone(), Arc::new(ConfigObject { key, version, created: None, labels, raw: Arc::new(raw) }))
+    }
+
+    fn state() -> State {
+        let holding = Holding {
+            namespace: "default".into(),
+            name: "web".into(),
+            ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            pool: Some("p".into()),
+            source: vec![],
+        };
+        let seen = Timestamp::from_second(1_700_000_000).unwrap();
+        State {
+            holdings: Holdings { services: vec![holding] },
+            last_valid: [object("IPAddressPool", json!({"addresses": ["192.0.2.0/24"]}))].into(),
+            first_seen: [
+                (ObjectId::Service(ServiceKey::new("default", "web")), seen),
+                (ObjectId::Config(ObjectKey::new("BGPPeer", "metallb-system", "tor")), seen),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (mut directory, empty) = StateDirectory::open(&path).unwrap();
+        assert_eq!(empty.holdings, Holdings::default());
+        directory.write(&state()).unwrap();
+        drop(directory);
+        let (_, again) = StateDirectory::open(&path).unwrap();
+        assert_eq!(again.holdings, state().holdings);
+        assert_eq!(again.last_valid, state().last_valid);
+        assert_eq!(again.first_seen, state().first_seen);
+    }
+
+    #[test]
+    fn a_second_process_is_refused_until_the_first_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, _) = StateDirectory::open(folder.path()).unwrap();
+        let error = StateDirectory::open(folder.path()).unwrap_err();
+        assert!(error.contains("another ferrolb") && error.contains("--state"), "{error}");
+        drop(first);
+        StateDirectory::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_peer_with_a_password_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut directory, _) = StateDirectory::open(folder.path()).unwrap();
+        let peers = [object("BGPPeer", json!({"password": "sesame"})), object("IPAddressPool", json!({}))];
+        directory.write(&State { last_valid: peers.into(), ..state() }).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("state.json")).unwrap();
+        assert!(text.contains("IPAddressPool") && !text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.json");
+        for broken in ["", "{", r#"{"version":2,"holdings":{"services":[]},"lastValid":[],"firstSeen":[]}"#] {
+            std::fs::write(&file, broken).unwrap();
+            let error = StateDirectory::open(folder.path()).unwrap_err();
+            assert!(error.contains("state.json") && error.contains("move it away"), "{error}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), broken);
+        }
+    }
+}

@@ -12,7 +12,10 @@
 //! attempt: the first at once, then after 1, 2, 4 … s times 0.75 to 1.0, at most `connect_cap`. The count starts again once
 //! Established has lasted a hold time. Only `Stop` ends the attempts.
 
+mod collision;
 mod reason;
+mod received;
+mod refresh;
 mod timers;
 
 #[cfg(test)]
@@ -25,12 +28,15 @@ use crate::types::{Asn, Family, FamilySet, RemoteAs, RouterId};
 
 use super::negotiate::{self, Negotiated};
 use super::wire::{
-    ErrorCode, FsmSubcode, Message, MessageType, Notification, Open, RefreshSubtype, RouteRefresh, Session,
-    WireError,
+    ErrorCode, FsmSubcode, MAX_MESSAGE, Message, MessageType, Notification, Open, RefreshSubtype,
+    RouteRefresh, Session, Update, Verdict, WireError,
 };
+use refresh::Refreshes;
 use timers::{Timer, Timers};
 
+pub use collision::{Survivor, survivor};
 pub use reason::{Reason, Stop};
+pub use received::Received;
 
 /// The hold time where none is configured, in seconds.
 pub const DEFAULT_HOLD_TIME: u16 = 180;
@@ -39,6 +45,8 @@ pub const DEFAULT_CONNECT_CAP: Duration = Duration::from_secs(10);
 
 /// How long we wait for an OPEN, and for the first KEEPALIVE where no hold time was negotiated (RFC 4271 8.2.2: 4 minutes).
 const LARGE_HOLD_TIME: Duration = Duration::from_secs(240);
+/// How long a peer may refuse to take anything, at least (RFC 9687 section 6: 8 minutes, or twice the hold time).
+const LEAST_SEND_HOLD_TIME: Duration = Duration::from_secs(480);
 /// How long an attempt to connect may take: the kernel alone would try for two minutes.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -129,6 +137,16 @@ pub enum Input {
         /// What is wrong.
         error: WireError,
     },
+    /// The connection took so many octets of what was to be sent, and so many are left. To be told after each write that
+    /// left something, and after the first that didn't any more.
+    Written {
+        /// Octets that are gone.
+        octets: usize,
+        /// Octets that still wait.
+        left: usize,
+    },
+    /// All routes that there were to send are written; to be told while `awaits_routes_sent`.
+    RoutesSent,
 }
 
 /// What a session wants.
@@ -144,6 +162,15 @@ pub enum Output {
     Changed(Transition),
     /// The peer wants all routes of this family once more (RFC 2918); it is one that was negotiated.
     Refresh(Family),
+}
+
+/// The last NOTIFICATION in each direction, over all connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notifications {
+    /// The last one that we sent.
+    pub sent: Option<Notification>,
+    /// The last one that came.
+    pub received: Option<Notification>,
 }
 
 /// A change of state.
@@ -167,6 +194,11 @@ pub struct Machine {
     /// Our OPEN on this connection.
     sent_open: Option<Open>,
     negotiated: Option<Negotiated>,
+    received: Received,
+    refreshes: Refreshes,
+    notifications: Notifications,
+    /// Octets that have gone since the send hold timer was started.
+    written: usize,
     /// Attempts since the session last proved stable.
     retries: u32,
     random: u64,
@@ -182,6 +214,10 @@ impl Machine {
             outputs: VecDeque::new(),
             sent_open: None,
             negotiated: None,
+            received: Received::default(),
+            refreshes: Refreshes::default(),
+            notifications: Notifications::default(),
+            written: 0,
             retries: 0,
             random: seed,
         }
@@ -197,6 +233,26 @@ impl Machine {
         self.negotiated.as_ref()
     }
 
+    /// Our OPEN on this connection.
+    pub fn sent_open(&self) -> Option<&Open> {
+        self.sent_open.as_ref()
+    }
+
+    /// The last NOTIFICATION in each direction.
+    pub fn notifications(&self) -> &Notifications {
+        &self.notifications
+    }
+
+    /// Whether it has to be told when all routes are written.
+    pub fn awaits_routes_sent(&self) -> bool {
+        self.state == State::Established && self.refreshes.awaits_routes_sent()
+    }
+
+    /// What UPDATEs have come on this connection, or on the last one.
+    pub fn updates_received(&self) -> Received {
+        self.received
+    }
+
     /// How to decode what comes next: ask anew after each message.
     pub fn wire_session(&self) -> Session {
         self.negotiated.as_ref().map_or(Session::BEFORE_OPEN, |n| n.session)
@@ -207,6 +263,11 @@ impl Machine {
         self.config.hold_time = hold_time;
         self.config.keepalive_time = keepalive_time;
         self.config.connect_cap = connect_cap;
+    }
+
+    /// Takes another rule for the peer's AS, one that the AS of a session that stands conforms to.
+    pub fn set_remote_as(&mut self, remote_as: RemoteAs) {
+        self.config.remote_as = remote_as;
     }
 
     /// Takes an input.
@@ -241,6 +302,14 @@ impl Machine {
                     self.malformed(now, kind, &error);
                 }
             }
+            (Input::Written { octets, left }, State::Established) => self.written(now, octets, left),
+            (Input::RoutesSent, State::Established) => {
+                for output in self.refreshes.routes_sent() {
+                    self.outputs.push_back(output);
+                }
+            }
+            // Before, the hold timer watches over what is sent.
+            (Input::Written { .. } | Input::RoutesSent, _) => {}
         }
     }
 
@@ -257,8 +326,12 @@ impl Machine {
                     self.enter_active(now, Reason::ConnectTimedOut);
                 }
                 Timer::Hold => {
-                    self.send(Message::Notification(Notification::new(ErrorCode::HoldTimerExpired)));
+                    self.send_notification(Notification::new(ErrorCode::HoldTimerExpired));
                     self.enter_idle(now, Reason::HoldTimerExpired);
+                }
+                Timer::SendHold => {
+                    self.send_notification(Notification::new(ErrorCode::SendHoldTimerExpired));
+                    self.enter_idle(now, Reason::SendHoldTimerExpired);
                 }
                 Timer::Keepalive => self.send_keepalive(now),
                 Timer::Stable => self.retries = 0,
@@ -289,7 +362,7 @@ impl Machine {
 
     fn stop(&mut self, stop: Stop) {
         if self.has_connection() {
-            self.send(Message::Notification(stop.notification()));
+            self.send_notification(stop.notification());
         }
         if self.state != State::Idle && self.state != State::Active {
             self.outputs.push_back(Output::Close);
@@ -301,6 +374,7 @@ impl Machine {
 
     fn received(&mut self, now: Instant, message: Message) {
         if let Message::Notification(notification) = message {
+            self.notifications.received = Some(notification.clone());
             return self.enter_idle(now, Reason::NotificationReceived(notification));
         }
         match self.state {
@@ -331,20 +405,27 @@ impl Machine {
     fn received_in_established(&mut self, now: Instant, message: Message) {
         match message {
             Message::Keepalive => self.restart_hold_timer(now),
-            Message::Update(update) => match update.validate() {
-                // Received routes are dropped, whatever the verdict is short of a reset.
-                Ok(()) => self.restart_hold_timer(now),
-                Err(error) => self.fail(now, error.notification(), error.to_string()),
-            },
+            Message::Update(update) => self.received_update(now, &update),
             Message::RouteRefresh(RouteRefresh { family, subtype: RefreshSubtype::Request }) => {
                 let carried = |family: &Family| self.wire_session().families.contains(*family);
                 if let Some(family) = family.family().filter(carried) {
-                    self.outputs.push_back(Output::Refresh(family));
+                    let enhanced = self.negotiated.as_ref().is_some_and(|n| n.enhanced_refresh);
+                    self.outputs.extend(self.refreshes.requested(family, enhanced));
                 }
             }
             // About routes that we don't keep, or unknown (RFC 7313 section 5: ignored).
             Message::RouteRefresh(_) => {}
             other => self.unexpected(now, &other, FsmSubcode::UnexpectedInEstablished),
+        }
+    }
+
+    /// Received routes are counted and dropped, whatever the verdict is short of a reset.
+    fn received_update(&mut self, now: Instant, update: &Update) {
+        let judgement = update.judge(self.negotiated.as_ref().is_some_and(|n| n.internal));
+        self.received.count(update, judgement.verdict);
+        match judgement.error.filter(|_| judgement.verdict == Verdict::Reset) {
+            Some(error) => self.fail(now, error.notification(), error.to_string()),
+            None => self.restart_hold_timer(now),
         }
     }
 
@@ -364,7 +445,7 @@ impl Machine {
     }
 
     fn fail(&mut self, now: Instant, notification: Notification, detail: String) {
-        self.send(Message::Notification(notification.clone()));
+        self.send_notification(notification.clone());
         self.enter_idle(now, Reason::NotificationSent { notification, detail });
     }
 
@@ -393,6 +474,7 @@ impl Machine {
         let open = negotiate::open(&self.config, router_id);
         self.send(Message::Open(open.clone()));
         self.sent_open = Some(open);
+        self.received = Received::default();
         self.timers.stop_all();
         self.timers.set(Timer::Hold, now + LARGE_HOLD_TIME);
         self.change(State::OpenSent, Reason::Connected);
@@ -426,6 +508,8 @@ impl Machine {
         self.timers.stop_all();
         self.sent_open = None;
         self.negotiated = None;
+        self.refreshes = Refreshes::default();
+        self.written = 0;
     }
 
     fn restart_hold_timer(&mut self, now: Instant) {
@@ -436,6 +520,25 @@ impl Machine {
 
     fn send(&mut self, message: Message) {
         self.outputs.push_back(Output::Send(message));
+    }
+
+    fn send_notification(&mut self, notification: Notification) {
+        self.notifications.sent = Some(notification.clone());
+        self.send(Message::Notification(notification));
+    }
+
+    /// RFC 9687: the timer runs while something waits, and starts anew whenever the peer has taken a message's worth.
+    fn written(&mut self, now: Instant, octets: usize, left: usize) {
+        if left == 0 {
+            self.written = 0;
+            return self.timers.stop(Timer::SendHold);
+        }
+        self.written = self.written.saturating_add(octets);
+        if !self.timers.is_set(Timer::SendHold) || self.written >= MAX_MESSAGE {
+            self.written = 0;
+            let hold_time = self.negotiated.as_ref().and_then(|n| n.hold_time).unwrap_or_default();
+            self.timers.set(Timer::SendHold, now + LEAST_SEND_HOLD_TIME.max(hold_time * 2));
+        }
     }
 
     fn send_keepalive(&mut self, now: Instant) {

@@ -49,6 +49,8 @@ pub enum Reason {
     ClosedByPeer,
     /// The connection broke.
     ConnectionLost(String),
+    /// The peer took nothing any more for the send hold time (RFC 9687).
+    SendHoldTimerExpired,
     /// The peer fell silent for a hold time; it was told so.
     HoldTimerExpired,
     /// The peer ended it and said why.
@@ -62,6 +64,13 @@ pub enum Reason {
     },
     /// The peer sent a NOTIFICATION that can't be read.
     UnreadableNotification,
+    /// The peer takes connections and turns them away, again and again (see `refusal`).
+    Refused {
+        /// How it did it the last time.
+        how: Box<Reason>,
+        /// How often without a session in between.
+        in_a_row: u32,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -79,6 +88,7 @@ impl fmt::Display for Reason {
             Reason::ConnectTimedOut => f.write_str("connecting timed out"),
             Reason::ClosedByPeer => f.write_str("connection closed by the peer"),
             Reason::ConnectionLost(error) => write!(f, "connection lost: {error}"),
+            Reason::SendHoldTimerExpired => f.write_str("send hold timer expired: the peer takes nothing"),
             Reason::HoldTimerExpired => f.write_str("hold timer expired"),
             Reason::NotificationReceived(notification) => {
                 write!(f, "NOTIFICATION received: {notification}")
@@ -86,6 +96,11 @@ impl fmt::Display for Reason {
             Reason::NotificationSent { notification, detail } => {
                 write!(f, "{detail} (NOTIFICATION sent: {notification})")
             }
+            Reason::Refused { how, in_a_row } => write!(
+                f,
+                "{how}, refused {in_a_row} times in a row: probably the router already has a session with another BGP speaker on \
+                 this node from the same address, or has none configured for that address"
+            ),
             Reason::UnreadableNotification => f.write_str("NOTIFICATION received that can't be read"),
         }
     }

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode};
+use crate::bgp::wire::{AfiSafi, Capability, CeaseSubcode, OpenSubcode, UpdateSubcode};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -118,7 +118,9 @@ fn a_session_comes_up() {
     let offered = [
         Capability::MultiProtocol(AfiSafi::IPV4_UNICAST),
         Capability::RouteRefresh,
+        Capability::ExtendedMessage,
         Capability::FourOctetAs(64512),
+        Capability::EnhancedRouteRefresh,
     ];
     assert_eq!(open.capabilities, offered);
     let outputs = bench.give(Input::Received(Message::Open(their_open())));
@@ -127,6 +129,7 @@ fn a_session_comes_up() {
     let outputs = bench.give(Input::Received(Message::Keepalive));
     assert_eq!(outputs, [change(State::OpenConfirm, State::Established, Reason::KeepaliveReceived)]);
     let negotiated = bench.machine.negotiated().unwrap();
+    assert_eq!((&negotiated.our_open, &negotiated.their_open), (open, &their_open()));
     assert_eq!(negotiated.hold_time, Some(90 * SECOND));
     assert_eq!(negotiated.keepalive_time, Some(30 * SECOND));
     assert!(!negotiated.internal && negotiated.session.four_octet_as);
@@ -200,6 +203,8 @@ fn what_is_negotiated_follows_from_both_opens() {
     let third = negotiated(own.clone(), |open| open.hold_time = 3);
     assert_eq!((third.hold_time, third.keepalive_time), (Some(3 * SECOND), Some(SECOND)));
     assert_eq!(negotiated(own, |_| {}).keepalive_time, Some(Duration::from_millis(1500)));
+    let hasty = Config { keepalive_time: Some(Duration::from_millis(10)), ..config() };
+    assert_eq!(negotiated(hasty, |_| {}).keepalive_time, Some(SECOND));
     // A peer without any capability: 2-octet AS, IPv4.
     let old = negotiated(config(), |open| open.capabilities.clear());
     assert!(!old.session.four_octet_as && old.session.families == FamilySet::only(Family::V4));
@@ -339,4 +344,195 @@ fn refresh_is_passed_on_for_carried_families_only() {
     assert_eq!(bench.give(refresh(Family::V4)), [Output::Refresh(Family::V4)]);
     assert_eq!(bench.give(refresh(Family::V6)), []);
     assert_eq!(bench.machine.state(), State::Established);
+}
+
+#[test]
+fn received_routes_are_judged_counted_and_dropped() {
+    let mut bench = Bench::at(config(), State::Established);
+    let update = |body: &[u8]| {
+        let mut octets = vec![0xff; 16];
+        octets.extend_from_slice(&u16::try_from(body.len() + 19).unwrap().to_be_bytes());
+        octets.push(2);
+        octets.extend_from_slice(body);
+        let session = Session { families: FamilySet::BOTH, four_octet_as: true, ..Session::BEFORE_OPEN };
+        let frame = crate::bgp::wire::frame(&octets, &session).unwrap().unwrap();
+        Input::Received(Message::decode(&frame, &session).unwrap())
+    };
+    const GOOD: [u8; 14] = [0x40, 1, 1, 0, 0x40, 2, 0, 0x40, 3, 4, 192, 0, 2, 1];
+    let announce = |more: &[u8]| {
+        let attributes = [&GOOD, more].concat();
+        [&[0, 0, 0, attributes.len() as u8], attributes.as_slice(), &[8, 10, 8, 11]].concat()
+    };
+    for body in [
+        announce(&[]),
+        announce(&[0x40, 6, 1, 0]),
+        announce(&[0x80, 4, 0]),
+        vec![0, 2, 8, 10, 0, 0],
+        vec![0; 4],
+    ] {
+        assert_eq!(bench.give(update(&body)), []);
+    }
+    let mut expected = Received {
+        accepted: 3,
+        attribute_discarded: 1,
+        treated_as_withdraw: 1,
+        announced: 4,
+        withdrawn: 3,
+        end_of_rib: FamilySet::only(Family::V4),
+        ..Received::default()
+    };
+    assert_eq!(bench.machine.updates_received(), expected);
+    let outputs = bench.give(update(&[0, 0, 0, 0, 33, 10, 0, 0, 0]));
+    assert_eq!(bench.ended(&outputs).error, ErrorCode::Update(UpdateSubcode::InvalidNetworkField));
+    expected.reset = 1;
+    assert_eq!((bench.machine.updates_received(), expected.updates()), (expected, 6));
+}
+
+/// RFC 9687: silence in the other direction.
+#[test]
+fn a_peer_that_takes_nothing_is_left_after_the_send_hold_time() {
+    for (hold_time, longest) in [(90, 480), (180, 480), (600, 1200), (0, 480)] {
+        let mut bench = Bench::new(Config { hold_time, ..config() });
+        let theirs = Open { hold_time, ..their_open() };
+        for input in [
+            Input::Start,
+            Input::Connected { router_id: id(1) },
+            Input::Received(Message::Open(theirs)),
+            Input::Received(Message::Keepalive),
+        ] {
+            bench.give(input);
+        }
+        // Time passes; the peer talks, but doesn't listen.
+        let pass = |bench: &mut Bench, time: Duration| {
+            let (begin, mut outputs) = (bench.now, Vec::new());
+            while bench.now < begin + time && bench.machine.state() == State::Established {
+                bench.give(Input::Received(Message::Keepalive));
+                outputs = bench.wait((begin + time - bench.now).min(20 * SECOND));
+            }
+            outputs
+        };
+        // Nothing waits: nothing is missed.
+        pass(&mut bench, 3000 * SECOND);
+        // A few octets don't count, a message's worth does, and so does all that there was.
+        bench.give(Input::Written { octets: 100, left: 9000 });
+        pass(&mut bench, (longest - 1) * SECOND);
+        bench.give(Input::Written { octets: 4096, left: 5000 });
+        pass(&mut bench, (longest - 1) * SECOND);
+        bench.give(Input::Written { octets: 5000, left: 0 });
+        pass(&mut bench, 2000 * SECOND);
+        assert_eq!(bench.machine.state(), State::Established);
+        bench.give(Input::Written { octets: 0, left: 19 });
+        bench.give(Input::Written { octets: 18, left: 1 });
+        let begin = bench.now;
+        let outputs = pass(&mut bench, 3000 * SECOND);
+        assert_eq!(bench.now - begin, longest * SECOND);
+        assert_eq!(bench.ended(&outputs), Notification::new(ErrorCode::SendHoldTimerExpired));
+    }
+}
+
+/// RFC 7313 section 4.
+#[test]
+fn refreshes_are_marked_where_both_sides_know_marks() {
+    let request = |family| Input::Received(Message::RouteRefresh(RouteRefresh::request(family)));
+    let mark = |family, subtype| {
+        Output::Send(Message::RouteRefresh(RouteRefresh { subtype, ..RouteRefresh::request(family) }))
+    };
+    let (begin, end) = (RefreshSubtype::Begin, RefreshSubtype::End);
+    let both = Config { families: FamilySet::BOTH, ..config() };
+    let mut open = their_open();
+    open.capabilities.push(Capability::MultiProtocol(AfiSafi::IPV6_UNICAST));
+    open.capabilities.push(Capability::EnhancedRouteRefresh);
+    let mut bench = Bench::at(both, State::OpenSent);
+    bench.give(Input::Received(Message::Open(open)));
+    bench.give(Input::Received(Message::Keepalive));
+    // Not before the first routes and their End-of-RIB.
+    assert_eq!(bench.give(request(Family::V4)), []);
+    assert!(bench.machine.awaits_routes_sent());
+    assert_eq!(bench.give(Input::RoutesSent), [mark(Family::V4, begin), Output::Refresh(Family::V4)]);
+    // Again while it is under way: it starts over within its marks. Another family has its own.
+    assert_eq!(bench.give(request(Family::V4)), [Output::Refresh(Family::V4)]);
+    assert_eq!(bench.give(request(Family::V6)), [mark(Family::V6, begin), Output::Refresh(Family::V6)]);
+    assert_eq!(bench.give(Input::RoutesSent), [mark(Family::V4, end), mark(Family::V6, end)]);
+    assert!(!bench.machine.awaits_routes_sent());
+    assert_eq!(bench.give(Input::RoutesSent), []);
+    // The peer's own marks are about routes that we don't keep; unknown subtypes are ignored (section 5).
+    for subtype in [begin, end, RefreshSubtype::Unknown(9)] {
+        let refresh = RouteRefresh { subtype, ..RouteRefresh::request(Family::V4) };
+        assert_eq!(bench.give(Input::Received(Message::RouteRefresh(refresh))), []);
+    }
+    assert_eq!(bench.machine.state(), State::Established);
+}
+
+/// RFC 4271 6.8, RFC 6286 section 2.3.
+#[test]
+fn of_two_connections_both_sides_keep_the_same() {
+    use Survivor::{Accepted, Dialled};
+    let (low, high) = ((id(1), asn(64513)), (id(2), asn(64512)));
+    let confirm = |which, ours, theirs| survivor(State::OpenConfirm, which, ours, theirs);
+    for which in [Dialled, Accepted] {
+        // What one side has dialled the other has accepted.
+        assert_eq!(confirm(which, high, low), Some(Dialled));
+        assert_eq!(confirm(which, low, high), Some(Accepted));
+        let same = (id(1), asn(64512));
+        assert_eq!(confirm(which, low, same), Some(Dialled));
+        assert_eq!(confirm(which, same, low), Some(Accepted));
+        assert_eq!(survivor(State::Established, which, low, high), Some(which));
+        for state in [State::Idle, State::Connect, State::Active, State::OpenSent] {
+            assert_eq!(survivor(state, which, low, high), None);
+        }
+    }
+}
+
+#[test]
+fn the_last_notification_in_each_direction_is_kept() {
+    let mut bench = Bench::at(config(), State::Established);
+    let bye = Notification::cease(CeaseSubcode::AdministrativeShutdown, "until 9");
+    bench.give(Input::Received(Message::Notification(bye.clone())));
+    bench.wait(SECOND);
+    bench.give(Input::Connected { router_id: id(1) });
+    assert!(bench.machine.sent_open().is_some());
+    bench.give(Input::Received(Message::Keepalive));
+    let kept = bench.machine.notifications();
+    assert_eq!(kept.received, Some(bye));
+    let error = ErrorCode::Fsm(FsmSubcode::UnexpectedInOpenSent);
+    assert_eq!(kept.sent, Some(Notification { error, data: vec![4] }));
+}
+
+/// RFC 4271 4.2 and 6.2: of the peer's hold times only 1 and 2 s are refused, and the lower one counts.
+#[test]
+fn hold_times_from_0_to_3() {
+    for (ours, theirs, expected) in [
+        (90, 0, Ok(None)),
+        (90, 1, Err(())),
+        (90, 2, Err(())),
+        (90, 3, Ok(Some(3))),
+        (0, 3, Ok(None)),
+        (0, 2, Err(())),
+        (3, 90, Ok(Some(3))),
+    ] {
+        let mut bench = Bench::at(Config { hold_time: ours, ..config() }, State::OpenSent);
+        let open = Open { hold_time: theirs, ..their_open() };
+        let outputs = bench.give(Input::Received(Message::Open(open)));
+        let Ok(expected) = expected else {
+            let refused = Notification::new(ErrorCode::Open(OpenSubcode::UnacceptableHoldTime));
+            assert_eq!(bench.ended(&outputs), refused);
+            continue;
+        };
+        let negotiated = bench.machine.negotiated().unwrap();
+        assert_eq!(negotiated.hold_time, expected.map(|seconds| seconds * SECOND));
+        assert_eq!(negotiated.keepalive_time, expected.map(|_| SECOND));
+    }
+}
+
+/// A firewall that begins to drop everything: the end comes at the hold time, and the next attempt has a new socket.
+#[test]
+fn silence_leads_to_a_fresh_connection() {
+    let mut bench = Bench::at(config(), State::Established);
+    let begin = bench.now;
+    while bench.machine.state() == State::Established {
+        bench.wait(100 * SECOND);
+    }
+    assert_eq!(bench.now - begin, 90 * SECOND);
+    let outputs = bench.wait(SECOND);
+    assert!(matches!(outputs.as_slice(), [Output::Connect, Output::Changed(_)]), "{outputs:?}");
 }

@@ -13,12 +13,15 @@ pub(super) enum Timer {
     Hold,
     /// RFC 4271 8.1.3, KeepaliveTimer.
     Keepalive,
+    /// RFC 9687 section 3.1, SendHoldTimer.
+    SendHold,
     /// The session has stood long enough for the next retry to be a first one.
     Stable,
 }
 
 impl Timer {
-    const ALL: [Timer; 5] = [Timer::Retry, Timer::Attempt, Timer::Hold, Timer::Keepalive, Timer::Stable];
+    const ALL: [Timer; 6] =
+        [Timer::Retry, Timer::Attempt, Timer::Hold, Timer::Keepalive, Timer::SendHold, Timer::Stable];
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +37,10 @@ impl Timers {
 
     pub(super) fn stop(&mut self, timer: Timer) {
         self.deadlines[timer as usize] = None;
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines[timer as usize].is_some()
     }
 
     pub(super) fn stop_all(&mut self) {

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
     AfiSafi, Aggregator, AsPath, Fault, MpNextHop, MpReach, MpUnreach, Origin, Segment, SegmentKind, Session,
-    UnknownAttribute, Update, UpdateSubcode, WireError, nlri::decode_family, octets::Reader,
+    UnknownAttribute, Update, UpdateSubcode, Verdict, WireError, nlri::decode_family, octets::Reader,
 };
 use crate::types::{Family, LargeCommunity, StandardCommunity};
 
@@ -18,6 +18,8 @@ pub(super) const NEXT_HOP: u8 = 3;
 pub(super) const MULTI_EXIT_DISC: u8 = 4;
 pub(super) const LOCAL_PREF: u8 = 5;
 pub(super) const COMMUNITIES: u8 = 8;
+const ORIGINATOR_ID: u8 = 9;
+const CLUSTER_LIST: u8 = 10;
 pub(super) const MP_REACH_NLRI: u8 = 14;
 pub(super) const MP_UNREACH_NLRI: u8 = 15;
 pub(super) const AS4_PATH: u8 = 17;
@@ -29,31 +31,43 @@ const TRANSITIVE: u8 = 0x40;
 const WELL_KNOWN: u8 = TRANSITIVE;
 const OPTIONAL_TRANSITIVE: u8 = OPTIONAL | TRANSITIVE;
 
-/// What is known of an attribute. RFC 7606's verdict on a faulty one belongs here as a further column.
+/// What is known of an attribute.
 struct Known {
     code: u8,
     name: &'static str,
     /// The optional and the transitive bit as they have to be.
     flags: u8,
+    /// What becomes of an UPDATE whose attribute has a wrong length or value (RFC 7606 section 7).
+    malformed: Verdict,
     decode: fn(Reader<'_>, &Session, &mut Update) -> Result<(), Bad>,
 }
 
+use Verdict::{DiscardAttribute, Reset, TreatAsWithdraw};
+
 #[rustfmt::skip]
-const KNOWN: [Known; 13] = [
-    Known { code: ORIGIN, name: "ORIGIN", flags: WELL_KNOWN, decode: origin },
-    Known { code: AS_PATH, name: "AS_PATH", flags: WELL_KNOWN, decode: as_path },
-    Known { code: NEXT_HOP, name: "NEXT_HOP", flags: WELL_KNOWN, decode: next_hop },
-    Known { code: MULTI_EXIT_DISC, name: "MULTI_EXIT_DISC", flags: OPTIONAL, decode: med },
-    Known { code: LOCAL_PREF, name: "LOCAL_PREF", flags: WELL_KNOWN, decode: local_pref },
-    Known { code: 6, name: "ATOMIC_AGGREGATE", flags: WELL_KNOWN, decode: atomic_aggregate },
-    Known { code: 7, name: "AGGREGATOR", flags: OPTIONAL_TRANSITIVE, decode: aggregator },
-    Known { code: COMMUNITIES, name: "COMMUNITIES", flags: OPTIONAL_TRANSITIVE, decode: communities },
-    Known { code: MP_REACH_NLRI, name: "MP_REACH_NLRI", flags: OPTIONAL, decode: mp_reach },
-    Known { code: MP_UNREACH_NLRI, name: "MP_UNREACH_NLRI", flags: OPTIONAL, decode: mp_unreach },
-    Known { code: AS4_PATH, name: "AS4_PATH", flags: OPTIONAL_TRANSITIVE, decode: as4_path },
-    Known { code: 18, name: "AS4_AGGREGATOR", flags: OPTIONAL_TRANSITIVE, decode: as4_aggregator },
-    Known { code: LARGE_COMMUNITIES, name: "LARGE_COMMUNITY", flags: OPTIONAL_TRANSITIVE, decode: large_communities },
+const KNOWN: [Known; 17] = [
+    Known { code: ORIGIN, name: "ORIGIN", flags: WELL_KNOWN, malformed: TreatAsWithdraw, decode: origin },
+    Known { code: AS_PATH, name: "AS_PATH", flags: WELL_KNOWN, malformed: TreatAsWithdraw, decode: as_path },
+    Known { code: NEXT_HOP, name: "NEXT_HOP", flags: WELL_KNOWN, malformed: TreatAsWithdraw, decode: next_hop },
+    Known { code: MULTI_EXIT_DISC, name: "MULTI_EXIT_DISC", flags: OPTIONAL, malformed: TreatAsWithdraw, decode: med },
+    Known { code: LOCAL_PREF, name: "LOCAL_PREF", flags: WELL_KNOWN, malformed: TreatAsWithdraw, decode: local_pref },
+    Known { code: 6, name: "ATOMIC_AGGREGATE", flags: WELL_KNOWN, malformed: DiscardAttribute, decode: atomic_aggregate },
+    Known { code: 7, name: "AGGREGATOR", flags: OPTIONAL_TRANSITIVE, malformed: DiscardAttribute, decode: aggregator },
+    Known { code: COMMUNITIES, name: "COMMUNITIES", flags: OPTIONAL_TRANSITIVE, malformed: TreatAsWithdraw, decode: communities },
+    Known { code: ORIGINATOR_ID, name: "ORIGINATOR_ID", flags: OPTIONAL, malformed: TreatAsWithdraw, decode: originator_id },
+    Known { code: CLUSTER_LIST, name: "CLUSTER_LIST", flags: OPTIONAL, malformed: TreatAsWithdraw, decode: cluster_list },
+    Known { code: MP_REACH_NLRI, name: "MP_REACH_NLRI", flags: OPTIONAL, malformed: Reset, decode: mp_reach },
+    Known { code: MP_UNREACH_NLRI, name: "MP_UNREACH_NLRI", flags: OPTIONAL, malformed: Reset, decode: mp_unreach },
+    Known { code: 16, name: "EXTENDED COMMUNITIES", flags: OPTIONAL_TRANSITIVE, malformed: TreatAsWithdraw, decode: extended_communities },
+    Known { code: AS4_PATH, name: "AS4_PATH", flags: OPTIONAL_TRANSITIVE, malformed: DiscardAttribute, decode: as4_path },
+    Known { code: 18, name: "AS4_AGGREGATOR", flags: OPTIONAL_TRANSITIVE, malformed: DiscardAttribute, decode: as4_aggregator },
+    Known { code: 25, name: "IPv6 EXTENDED COMMUNITIES", flags: OPTIONAL_TRANSITIVE, malformed: TreatAsWithdraw, decode: ipv6_extended_communities },
+    Known { code: LARGE_COMMUNITIES, name: "LARGE_COMMUNITY", flags: OPTIONAL_TRANSITIVE, malformed: TreatAsWithdraw, decode: large_communities },
 ];
+
+/// Attributes that mean something from an internal peer only: from an external one they are discarded, malformed or not
+/// (RFC 7606 sections 7.5, 7.9, 7.10).
+pub(super) const INTERNAL_ONLY: [u8; 3] = [LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST];
 
 pub(super) const MISSING_ORIGIN: WireError =
     WireError::MissingWellKnownAttribute { code: ORIGIN, name: "ORIGIN" };
@@ -61,6 +75,8 @@ pub(super) const MISSING_AS_PATH: WireError =
     WireError::MissingWellKnownAttribute { code: AS_PATH, name: "AS_PATH" };
 pub(super) const MISSING_NEXT_HOP: WireError =
     WireError::MissingWellKnownAttribute { code: NEXT_HOP, name: "NEXT_HOP" };
+pub(super) const MISSING_LOCAL_PREF: WireError =
+    WireError::MissingWellKnownAttribute { code: LOCAL_PREF, name: "LOCAL_PREF" };
 
 /// The flags that an attribute of ours carries.
 pub(super) fn flags(code: u8) -> u8 {
@@ -73,15 +89,13 @@ pub(super) fn decode(octets: &[u8], session: &Session, update: &mut Update) {
     let mut seen = [0_u128; 2];
     while !reader.is_empty() {
         let Some(attribute) = Attribute::read(&mut reader) else {
-            // Where the next attribute begins is unknown from here on; the NLRI field is found all the same.
+            // Where the next attribute begins is unknown from here on; the NLRI field is found all the same, so the
+            // routes can be withdrawn (RFC 7606 section 4).
             let error = WireError::MalformedAttributeList("an attribute is longer than the attributes");
-            update.faults.push(Fault { code: 0, error });
+            update.faults.push(Fault { code: 0, verdict: TreatAsWithdraw, error });
             return;
         };
-        let code = attribute.code;
-        if let Err(error) = attribute.decode(session, &mut seen, update) {
-            update.faults.push(Fault { code, error });
-        }
+        attribute.decode(session, &mut seen, update);
     }
 }
 
@@ -112,34 +126,48 @@ impl<'a> Attribute<'a> {
         Some(Attribute { flags, code, value, whole })
     }
 
-    fn decode(&self, session: &Session, seen: &mut [u128; 2], update: &mut Update) -> Result<(), WireError> {
-        if let Some(half) = seen.get_mut(usize::from(self.code >> 7)) {
-            let bit = 1 << (self.code & 0x7f);
-            if *half & bit != 0 {
-                return Err(WireError::MalformedAttributeList("an attribute is there twice"));
-            }
-            *half |= bit;
+    fn decode(&self, session: &Session, seen: &mut [u128; 2], update: &mut Update) {
+        let fault = |update: &mut Update, verdict, error| {
+            update.faults.push(Fault { code: self.code, verdict, error });
+        };
+        if self.is_repeated(seen) {
+            // RFC 7606 section 3 (g): the first of an attribute counts, but which MP attribute was meant nobody knows.
+            let twice = WireError::MalformedAttributeList("an attribute is there twice");
+            let mp = matches!(self.code, MP_REACH_NLRI | MP_UNREACH_NLRI);
+            return fault(update, if mp { Reset } else { DiscardAttribute }, twice);
         }
         let Some(known) = known(self.code) else {
-            return self.unknown(update);
+            if self.flags & OPTIONAL == 0 {
+                let subcode = UpdateSubcode::UnrecognizedWellKnownAttribute;
+                return fault(update, Reset, self.error(subcode, "unknown", "it claims to be well-known"));
+            }
+            let value = self.value.to_vec();
+            let unknown = UnknownAttribute { flags: self.flags, code: self.code, value };
+            return update.attributes.unknown.push(unknown);
         };
         if self.flags & (OPTIONAL | TRANSITIVE) != known.flags {
-            return Err(self.error(UpdateSubcode::AttributeFlagsError, known.name, "wrong flags"));
+            // RFC 7606 section 3 (c).
+            let error = self.error(UpdateSubcode::AttributeFlagsError, known.name, "wrong flags");
+            fault(update, TreatAsWithdraw, error);
+            // Which routes to withdraw has to be known all the same.
+            if known.malformed != Reset {
+                return;
+            }
         }
-        (known.decode)(Reader::new(self.value), session, update).map_err(|bad| match bad {
-            Bad::Length(what) => self.error(UpdateSubcode::AttributeLengthError, known.name, what),
-            Bad::Value(subcode, what) => self.error(subcode, known.name, what),
-        })
+        if let Err(bad) = (known.decode)(Reader::new(self.value), session, update) {
+            let (subcode, what) = match bad {
+                Bad::Length(what) => (UpdateSubcode::AttributeLengthError, what),
+                Bad::Value(subcode, what) => (subcode, what),
+            };
+            fault(update, known.malformed, self.error(subcode, known.name, what));
+        }
     }
 
-    fn unknown(&self, update: &mut Update) -> Result<(), WireError> {
-        if self.flags & OPTIONAL == 0 {
-            let subcode = UpdateSubcode::UnrecognizedWellKnownAttribute;
-            return Err(self.error(subcode, "unknown", "it claims to be well-known"));
-        }
-        let value = self.value.to_vec();
-        update.attributes.unknown.push(UnknownAttribute { flags: self.flags, code: self.code, value });
-        Ok(())
+    /// Whether `seen` has it; it has it from now on.
+    fn is_repeated(&self, seen: &mut [u128; 2]) -> bool {
+        let bit = 1 << (self.code & 0x7f);
+        let half = seen.get_mut(usize::from(self.code >> 7));
+        half.is_some_and(|half| std::mem::replace(half, *half | bit) & bit != 0)
     }
 
     fn error(&self, subcode: UpdateSubcode, name: &'static str, what: &'static str) -> WireError {
@@ -163,21 +191,37 @@ fn origin(mut value: Reader<'_>, _: &Session, update: &mut Update) -> Result<(),
 }
 
 fn as_path(value: Reader<'_>, session: &Session, update: &mut Update) -> Result<(), Bad> {
+    const fn malformed(what: &'static str) -> Bad {
+        Bad::Value(UpdateSubcode::MalformedAsPath, what)
+    }
     let path = if session.four_octet_as {
         segments(value, |reader| reader.u32())
     } else {
         segments(value, |reader| reader.u16().map(u32::from))
     };
-    let malformed = Bad::Value(UpdateSubcode::MalformedAsPath, "segments don't add up");
-    update.attributes.as_path = Some(path.ok_or(malformed)?);
+    let path = path.ok_or(malformed("segments don't add up"))?;
+    if path.has_as_0() {
+        return Err(malformed("AS 0 is in it (RFC 7607)"));
+    }
+    if path.segments.iter().any(|segment| segment.kind.is_confederation()) {
+        return Err(malformed("a confederation's segment, but we are in none (RFC 5065)"));
+    }
+    update.attributes.as_path = Some(path);
     Ok(())
 }
 
-/// RFC 6793 section 6: a malformed one is dropped, and so is any from a peer that has 4-octet numbers anyway.
+/// RFC 6793 sections 4.1 and 6: from a peer that has 4-octet numbers anyway it doesn't count, and neither do a
+/// confederation's segments.
 fn as4_path(value: Reader<'_>, session: &Session, update: &mut Update) -> Result<(), Bad> {
-    if !session.four_octet_as {
-        update.attributes.as4_path = segments(value, |reader| reader.u32());
+    if session.four_octet_as {
+        return Ok(());
     }
+    let mut path = segments(value, |reader| reader.u32()).ok_or(optional_error("segments don't add up"))?;
+    path.segments.retain(|segment| !segment.kind.is_confederation());
+    if path.has_as_0() {
+        return Err(optional_error("AS 0 is in it (RFC 7607)"));
+    }
+    update.attributes.as4_path = Some(path);
     Ok(())
 }
 
@@ -229,17 +273,49 @@ fn aggregator(mut value: Reader<'_>, session: &Session, update: &mut Update) -> 
     let (Some(asn), Some(identifier), true) = (asn, value.u32(), value.is_empty()) else {
         return Err(LENGTH);
     };
+    if asn == 0 {
+        return Err(optional_error("AS 0 (RFC 7607)"));
+    }
     update.attributes.aggregator = Some(Aggregator { asn, identifier: Ipv4Addr::from(identifier) });
     Ok(())
 }
 
-/// As for AS4_PATH (RFC 6793 section 6).
+/// As for AS4_PATH (RFC 6793 sections 4.1 and 6).
 fn as4_aggregator(mut value: Reader<'_>, session: &Session, update: &mut Update) -> Result<(), Bad> {
-    if let (false, Some(asn), Some(identifier), true) =
-        (session.four_octet_as, value.u32(), value.u32(), value.is_empty())
-    {
-        update.attributes.as4_aggregator = Some(Aggregator { asn, identifier: Ipv4Addr::from(identifier) });
+    if session.four_octet_as {
+        return Ok(());
     }
+    let (Some(asn), Some(identifier), true) = (value.u32(), value.u32(), value.is_empty()) else {
+        return Err(Bad::Length("not 8 octets"));
+    };
+    if asn == 0 {
+        return Err(optional_error("AS 0 (RFC 7607)"));
+    }
+    update.attributes.as4_aggregator = Some(Aggregator { asn, identifier: Ipv4Addr::from(identifier) });
+    Ok(())
+}
+
+fn originator_id(mut value: Reader<'_>, _: &Session, update: &mut Update) -> Result<(), Bad> {
+    update.attributes.originator_id = Some(Ipv4Addr::from(exactly::<4>(&mut value, "not 4 octets")?));
+    Ok(())
+}
+
+fn cluster_list(value: Reader<'_>, _: &Session, update: &mut Update) -> Result<(), Bad> {
+    let each = |reader: &mut Reader<'_>| reader.array::<4>().map(Ipv4Addr::from);
+    update.attributes.cluster_list = several(value, each, "not a multiple of 4 octets, or empty")?;
+    Ok(())
+}
+
+fn extended_communities(value: Reader<'_>, _: &Session, update: &mut Update) -> Result<(), Bad> {
+    let each = |reader: &mut Reader<'_>| reader.array();
+    update.attributes.extended_communities = several(value, each, "not a multiple of 8 octets, or empty")?;
+    Ok(())
+}
+
+fn ipv6_extended_communities(value: Reader<'_>, _: &Session, update: &mut Update) -> Result<(), Bad> {
+    let each = |reader: &mut Reader<'_>| reader.array();
+    update.attributes.ipv6_extended_communities =
+        several(value, each, "not a multiple of 20 octets, or empty")?;
     Ok(())
 }
 

@@ -6,14 +6,14 @@
 //! routes an [`AttributeBlock`], which packs as many prefixes into each UPDATE as fit.
 //!
 //! Decoding answers "are these octets a message". Whether an OPEN is acceptable is the session machine's question;
-//! whether an UPDATE's attributes are is answered by [`Update::validate`] from the faults that decoding noted
-//! attribute by attribute: the table in `attributes` is the place where each attribute's verdict belongs.
+//! what becomes of an UPDATE is answered by [`Update::judge`] from the faults that decoding noted attribute by
+//! attribute: the table in `attributes` has each attribute's verdict (RFC 7606).
 //!
 //! No octet sequence may make this module panic, nor read beyond what it was given; the lints below are part of that.
 //!
 //! RFCs: 4271 (BGP-4), 4760 (multiprotocol), 6793 (4-octet AS), 5492 and 9072 (capabilities, extended parameters),
 //! 1997 and 8092 (communities), 2918 and 7313 (route refresh), 4724 (End-of-RIB; its capability is only read),
-//! 8950 (IPv4 with an IPv6 next hop), 8654 (extended messages), 7606 section 5.1 (how to lay out an UPDATE),
+//! 8950 (IPv4 with an IPv6 next hop), 8654 (extended messages), 7606 and 7607 (faulty UPDATEs, and how to lay them out),
 //! 4486, 6608, 9003, 9384 and 9687 (what a NOTIFICATION says).
 #![deny(
     clippy::unwrap_used,
@@ -49,8 +49,8 @@ pub use pack::{AttributeBlock, NextHop, PathAttributes, end_of_rib, withdraw};
 pub use refresh::{RefreshSubtype, RouteRefresh};
 pub use session::{AfiSafi, Session};
 pub use update::{
-    Aggregator, AsPath, Attributes, Fault, MpNextHop, MpReach, MpUnreach, Origin, Segment, SegmentKind,
-    UnknownAttribute, Update,
+    Aggregator, AsPath, Attributes, Fault, Judgement, MpNextHop, MpReach, MpUnreach, Origin, Segment,
+    SegmentKind, UnknownAttribute, Update, Verdict,
 };
 
 /// A message, decoded.
@@ -71,7 +71,7 @@ pub enum Message {
 impl Message {
     /// Decodes the message in a frame.
     ///
-    /// An UPDATE with faulty attributes is still `Ok`: see [`Update::validate`].
+    /// An UPDATE with faulty attributes is still `Ok`: see [`Update::judge`].
     ///
     /// # Errors
     /// The message can't be read at all; the error knows the NOTIFICATION to answer with.

@@ -81,6 +81,10 @@ impl fmt::Display for Notification {
         match self.text() {
             // A peer's text may hold anything; quoted, it can't break a log line.
             Some(text) => write!(f, ": {text:?}"),
+            // RFC 9003 section 2: one that can't be read is shown as octets.
+            None if self.carries_text() && self.data.iter().any(|octet| *octet != 0) => {
+                write!(f, ": unreadable text {:02x?}", self.data)
+            }
             None => Ok(()),
         }
     }

@@ -270,6 +270,32 @@ impl Capability {
     }
 }
 
+/// For people: the name, and what it says where it says something.
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "capability {}", self.code())?,
+        }
+        match self {
+            Capability::MultiProtocol(family) => write!(f, " {family}"),
+            Capability::ExtendedNextHop(entries) => entries.iter().try_for_each(|entry| {
+                let safi = u8::try_from(entry.safi).unwrap_or(u8::MAX);
+                write!(f, " {} over AFI {}", AfiSafi { afi: entry.afi, safi }, entry.next_hop_afi)
+            }),
+            Capability::GracefulRestart { restart_time, families, .. } => {
+                write!(f, " {restart_time} s")?;
+                families.iter().try_for_each(|entry| write!(f, " {}", entry.family))
+            }
+            Capability::FourOctetAs(number) => write!(f, " {number}"),
+            Capability::RouteRefresh
+            | Capability::ExtendedMessage
+            | Capability::EnhancedRouteRefresh
+            | Capability::Unknown { .. } => Ok(()),
+        }
+    }
+}
+
 /// Reads the value of one capabilities parameter.
 fn decode_capabilities(parameter: &[u8], into: &mut Vec<Capability>) -> Result<(), WireError> {
     let mut reader = Reader::new(parameter);

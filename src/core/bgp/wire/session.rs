@@ -30,6 +30,16 @@ impl AfiSafi {
     }
 }
 
+impl std::fmt::Display for AfiSafi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            AfiSafi::IPV4_UNICAST => f.write_str("IPv4 unicast"),
+            AfiSafi::IPV6_UNICAST => f.write_str("IPv6 unicast"),
+            AfiSafi { afi, safi } => write!(f, "AFI {afi} SAFI {safi}"),
+        }
+    }
+}
+
 /// What both OPENs settled, and decoding and encoding need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {

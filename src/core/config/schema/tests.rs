@@ -61,6 +61,26 @@ fn peer(more: Value) -> Value {
 }
 
 #[test]
+fn labels_and_the_time_of_creation_have_their_types() {
+    let errors_of = |field: &str, value: Value| {
+        let mut raw = (*object("BGPAdvertisement", "v1beta1", json!({"spec": {}})).raw).clone();
+        raw["metadata"][field] = value;
+        let object = ConfigObject { raw: Arc::new(raw), ..object("BGPAdvertisement", "v1beta1", json!({})) };
+        let checked = check(&object);
+        fields(&checked.errors).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for good in [json!({"a": "b"}), json!({}), Value::Null] {
+        assert!(errors_of("labels", good).is_empty());
+    }
+    assert_eq!(errors_of("labels", json!({"a": 5, "b": "c"})), ["metadata.labels[a]"]);
+    assert_eq!(errors_of("annotations", json!(["a"])), ["metadata.annotations"]);
+    assert!(errors_of("creationTimestamp", json!("2024-05-01T10:00:00Z")).is_empty());
+    assert_eq!(errors_of("creationTimestamp", json!("yesterday")), ["metadata.creationTimestamp"]);
+    assert_eq!(errors_of("creationTimestamp", json!(5)), ["metadata.creationTimestamp"]);
+    assert!(errors_of("managedFields", json!([])).is_empty());
+}
+
+#[test]
 fn every_fault_is_reported_not_only_the_first() {
     errors(
         "BGPPeer",

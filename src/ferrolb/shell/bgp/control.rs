@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
 /// What all tasks of the thread share.
@@ -47,6 +47,9 @@ pub(super) struct Entry {
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
     pub(super) counters: Counters,
+    /// What the present connection was made with.
+    pub(super) made_with: Option<Rc<SessionSpec>>,
+    pub(super) totals: Totals,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -77,9 +80,17 @@ pub(super) async fn run(config: WireConfig, mut commands: mpsc::Receiver<Command
                 None => break String::new(),
             },
             Ok(()) = addresses.changed() => control.update_next_hops(),
+            () = until(control.next_timeout()) => control.handle_timeout(),
         }
     };
     control.shut_down(text).await;
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Control {
@@ -112,6 +123,7 @@ impl Control {
         let Update { sessions, groups, service_ranges, internal_ipv4 } = update;
         let new_ranges = service_ranges.is_some();
         let mut dropped = Vec::new();
+        let now = Instant::now();
         {
             let mut shelf = self.shared.state.borrow_mut();
             if let Some(ranges) = service_ranges {
@@ -122,10 +134,10 @@ impl Control {
             }
             for (group, change) in groups {
                 match change {
-                    GroupChange::Replace(routes) => shelf.rib.replace(group, routes),
+                    GroupChange::Replace(routes) => shelf.rib.replace(now, group, routes),
                     GroupChange::Changes(routes) => {
                         for (prefix, attributes) in routes {
-                            shelf.rib.set(group, prefix, attributes.as_ref());
+                            shelf.rib.set(now, group, prefix, attributes.as_ref());
                         }
                     }
                     GroupChange::Drop => dropped.push(group),
@@ -137,12 +149,23 @@ impl Control {
         }
         // Last, so that a session that moves to another group sees only what differs.
         for group in dropped {
-            self.shared.state.borrow_mut().rib.drop_group(group);
+            self.shared.state.borrow_mut().rib.drop_group(now, group);
         }
         if new_ranges {
             self.update_next_hops();
         }
         self.shared.state.borrow().ring_where_work_is();
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.state.borrow().rib.next_timeout()
+    }
+
+    /// Damped routes are due.
+    fn handle_timeout(&self) {
+        let mut shelf = self.shared.state.borrow_mut();
+        shelf.rib.handle_timeout(Instant::now());
+        shelf.ring_where_work_is();
     }
 
     /// Makes these the sessions: only those that differ are touched.
@@ -165,15 +188,22 @@ impl Control {
                     ending.push((*id, entry.spec.clone()));
                     continue;
                 };
-                if let Some(field) = entry.spec.reset_by(&new) {
-                    tracing::info!(peer = %new.name, field, "BGP session restarts for an edit");
+                let standing = entry.agreement.map(|agreement| agreement.agreed.remote_asn);
+                if let Some(field) = entry.spec.reset_by(&new, standing) {
+                    tracing::info!(event = "sessionEdited", peer = %new.name, field, "BGP session restarts for an edit");
                     entry.stop(Stop::Reconfigured);
                     ending.push((*id, entry.spec.clone()));
                     starts.push(new);
                 } else if *entry.spec != new {
                     rib.change_group(*id, new.group);
+                    let before = entry.pending();
                     entry.spec = Rc::new(new);
                     entry.bell.notify_one();
+                    let pending = entry.pending();
+                    if pending != before && !pending.is_empty() {
+                        let (peer, fields) = (&entry.spec.name, pending.join(","));
+                        tracing::info!(event = "sessionEditPending", %peer, fields, "an edit applies at the next connect");
+                    }
                 }
             }
         }
@@ -197,6 +227,8 @@ impl Control {
             stop: None,
             agreement: None,
             counters: Counters::default(),
+            made_with: None,
+            totals: Totals::default(),
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -249,6 +281,9 @@ impl Control {
                 last_error: entry.last_error.clone(),
                 agreed: entry.agreement.map(|agreement| agreement.agreed),
                 counters: entry.counters,
+                pending: entry.pending(),
+                totals: entry.totals,
+                progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
@@ -337,6 +372,11 @@ impl Entry {
         self.bell.notify_one();
     }
 
+    /// The fields that were edited since the present connection was made, and don't apply to it.
+    fn pending(&self) -> Vec<&'static str> {
+        self.made_with.as_ref().map_or_else(Vec::new, |made_with| made_with.pending(&self.spec))
+    }
+
     /// The session has changed its state.
     pub(super) fn enter(&mut self, new: State, reason: &Reason) {
         self.state = new;
@@ -345,10 +385,12 @@ impl Entry {
             State::Idle | State::Active => {
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
+                self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
-            State::Connect | State::OpenConfirm | State::Established => {}
+            State::Established => self.totals.established += 1,
+            State::Connect | State::OpenConfirm => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use ferrolb_core::bgp::fsm::{Input, Machine, Output, State, Transition};
 use ferrolb_core::bgp::local;
+use ferrolb_core::bgp::refusal::Refusals;
 use ferrolb_core::bgp::rib_out::{Facts, PerFamily, SessionId};
 use ferrolb_core::bgp::wire::{self, Message};
 use ferrolb_core::types::{Family, RouterId};
@@ -19,7 +20,7 @@ use crate::shell::net::{Dial, dial};
 
 use super::control::{Agreement, Shared};
 use super::link::{End, Link};
-use super::spec::{Agreed, Counters, Event, SessionSpec};
+use super::spec::{Agreed, Counters, Event, SessionSpec, Totals};
 
 /// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
 const BURST: usize = 64 << 10;
@@ -34,6 +35,7 @@ pub(super) struct Session {
     bell: Rc<Notify>,
     spec: Rc<SessionSpec>,
     machine: Machine,
+    refusals: Refusals,
     dialling: Option<Dialling>,
     link: Option<Link>,
     /// A connection whose last words are still to be written.
@@ -52,7 +54,8 @@ enum Woken {
 impl Session {
     pub(super) fn new(id: SessionId, shared: Rc<Shared>, bell: Rc<Notify>, spec: Rc<SessionSpec>) -> Session {
         let machine = Machine::new(spec.session.clone(), rand::random());
-        Session { id, shared, bell, spec, machine, dialling: None, link: None, leaving: None }
+        let refusals = Refusals::default();
+        Session { id, shared, bell, spec, machine, refusals, dialling: None, link: None, leaving: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -71,6 +74,9 @@ impl Session {
                 // The peer may have said why.
                 self.read();
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
+                continue;
+            }
+            if self.tell_routes_sent() {
                 continue;
             }
             match self.wait().await {
@@ -136,6 +142,7 @@ impl Session {
         } else if !Rc::ptr_eq(&self.spec, &spec) {
             let timers = &spec.session;
             self.machine.set_timers(timers.hold_time, timers.keepalive_time, timers.connect_cap);
+            self.machine.set_remote_as(timers.remote_as);
             self.spec = spec;
         }
     }
@@ -145,12 +152,23 @@ impl Session {
         let input = match result.and_then(Link::new) {
             Ok(link) => {
                 let router_id = self.router_id(link.local.ip());
+                self.connected();
                 self.link = Some(link);
                 Input::Connected { router_id }
             }
             Err(error) => Input::ConnectFailed(error.to_string()),
         };
         self.machine.handle(Instant::now(), input);
+    }
+
+    /// The OPEN comes from what is configured now, the password from when the attempt began.
+    fn connected(&self) {
+        let mut state = self.shared.state.borrow_mut();
+        let Some(entry) = state.sessions.get_mut(&self.id) else { return };
+        if let Some(dialled_with) = entry.made_with.take() {
+            let password = dialled_with.password.clone();
+            entry.made_with = Some(Rc::new(SessionSpec { password, ..SessionSpec::clone(&self.spec) }));
+        }
     }
 
     fn router_id(&self, session_local: IpAddr) -> RouterId {
@@ -167,10 +185,15 @@ impl Session {
 
     fn read(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let (updates, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
-        if updates > 0 {
-            self.count(|counters| counters.updates_received += updates);
-        }
+        let (received, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
+        let verdicts = self.machine.updates_received();
+        self.count(|counters, totals| {
+            if received.updates > 0 {
+                counters.updates_received += received.updates;
+                counters.received = verdicts;
+            }
+            totals.received.add(&received);
+        });
         match end {
             None => {}
             Some(End::Closed) => self.machine.handle(Instant::now(), Input::Closed(None)),
@@ -185,21 +208,39 @@ impl Session {
     fn write(&mut self) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if self.machine.state() == State::Established && !link.is_blocked() {
-            let filled = self.shared.state.borrow_mut().rib.fill(self.id, link.output(), BURST);
+            let filled =
+                self.shared.state.borrow_mut().rib.fill(Instant::now(), self.id, link.output(), BURST);
             if filled.updates > 0 || filled.refused > 0 {
-                self.count(|counters| counters.add(&filled));
+                self.count(|counters, totals| {
+                    counters.add(&filled);
+                    totals.sent.updates += filled.updates as u64;
+                });
             }
         }
-        match &mut self.link {
-            Some(link) => link.flush(),
-            None => Ok(()),
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let (octets, left) = link.flush()?;
+        if octets > 0 || left > 0 {
+            self.machine.handle(Instant::now(), Input::Written { octets, left });
         }
+        Ok(())
+    }
+
+    /// Tells the machine that all routes are written, if it wants to know it and they are.
+    fn tell_routes_sent(&mut self) -> bool {
+        let sent = self.machine.awaits_routes_sent() && !self.shared.state.borrow().rib.has_work(self.id);
+        if sent {
+            self.machine.handle(Instant::now(), Input::RoutesSent);
+        }
+        sent
     }
 
     fn perform(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Connect => {
+                    if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
+                        entry.made_with = Some(self.spec.clone());
+                    }
                     let SessionSpec { remote, source, ref password, .. } = *self.spec;
                     let options = Dial { remote, source, password: password.clone(), ttl: self.spec.ttl() };
                     self.dialling = Some(Box::pin(async move { dial(&options).await }));
@@ -225,14 +266,16 @@ impl Session {
                 // Ours has a handful of capabilities: it fits.
                 if let Err(error) = open.encode(out) {
                     tracing::error!(peer = %self.spec.name, %error, "our OPEN can't be written");
+                    return;
                 }
             }
             Message::Notification(notification) => notification.encode(out),
             Message::Keepalive => wire::keepalive(out),
             Message::RouteRefresh(refresh) => refresh.encode(out),
             // The machine sends none: they come from the outgoing RIB.
-            Message::Update(_) => {}
+            Message::Update(_) => return,
         }
+        self.count(|_, totals| totals.sent.count(message.kind()));
     }
 
     /// The last words to the old connection; a session that goes on doesn't wait for them.
@@ -245,7 +288,8 @@ impl Session {
     }
 
     fn changed(&mut self, transition: Transition) {
-        let Transition { old, new, reason } = transition;
+        let reason = self.refusals.judge(&transition);
+        let Transition { old, new, .. } = transition;
         if new == State::Established {
             self.attach();
         }
@@ -292,9 +336,9 @@ impl Session {
         state.rib.attach(self.id, group, facts);
     }
 
-    fn count(&self, add: impl FnOnce(&mut Counters)) {
+    fn count(&self, add: impl FnOnce(&mut Counters, &mut Totals)) {
         if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
-            add(&mut entry.counters);
+            add(&mut entry.counters, &mut entry.totals);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
-use ferrolb_core::bgp::rib_out::Filled;
+use ferrolb_core::bgp::rib_out::{Filled, Progress};
+use ferrolb_core::bgp::wire::MessageType;
 use ferrolb_core::config::{Peer, PeerTarget};
 use ferrolb_core::types::{
     AddressRange, Asn, Family, FamilySet, GroupId, Password, RemoteAs, RouteAttributes, RouterId,
@@ -64,13 +65,20 @@ impl SessionSpec {
     }
 
     /// The field of BGPPeer whose change means that `self` can't go on as `new` without a new session; `None`: it can.
-    pub(super) fn reset_by(&self, new: &SessionSpec) -> Option<&'static str> {
+    /// `standing` is the peer's AS while the session is Established.
+    pub(super) fn reset_by(&self, new: &SessionSpec, standing: Option<Asn>) -> Option<&'static str> {
         let (old_session, new_session) = (&self.session, &new.session);
+        let as_field = match new_session.remote_as {
+            RemoteAs::Number(_) => "peerASN",
+            RemoteAs::External | RemoteAs::Internal => "dynamicASN",
+        };
+        let other_as = old_session.remote_as != new_session.remote_as
+            && !standing.is_some_and(|asn| is_allowed(asn, new_session));
         let changed = [
             ("peerAddress", self.remote.ip() != new.remote.ip()),
             ("peerPort", self.remote.port() != new.remote.port()),
             ("myASN", old_session.my_asn != new_session.my_asn),
-            ("peerASN", old_session.remote_as != new_session.remote_as),
+            (as_field, other_as),
             ("localASN", old_session.shown_asn != new_session.shown_asn),
             ("sourceAddress", self.source != new.source),
             ("routerID", self.router_id != new.router_id),
@@ -78,6 +86,19 @@ impl SessionSpec {
             ("dualStackAddressFamily", old_session.families != new_session.families),
         ];
         changed.into_iter().find(|(_, changed)| *changed).map(|(field, _)| field)
+    }
+
+    /// The fields of BGPPeer in which `new` differs from `self`, with which a connection was made, and that apply from the
+    /// next connection on.
+    pub(super) fn pending(&self, new: &SessionSpec) -> Vec<&'static str> {
+        let (old_session, new_session) = (&self.session, &new.session);
+        let changed = [
+            ("holdTime", old_session.hold_time != new_session.hold_time),
+            ("keepaliveTime", old_session.keepalive_time != new_session.keepalive_time),
+            ("connectTime", old_session.connect_cap != new_session.connect_cap),
+            ("password", self.password != new.password),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect()
     }
 
     /// The TTL of its packets: 1 to an eBGP peer that has to be on the link.
@@ -89,6 +110,14 @@ impl SessionSpec {
             RemoteAs::Number(asn) => asn != config.my_asn,
         };
         if external && !self.multihop { 1 } else { 255 }
+    }
+}
+
+fn is_allowed(asn: Asn, config: &fsm::Config) -> bool {
+    match config.remote_as {
+        RemoteAs::Number(wanted) => asn == wanted,
+        RemoteAs::Internal => asn == config.my_asn,
+        RemoteAs::External => asn != config.my_asn,
     }
 }
 
@@ -158,6 +187,12 @@ pub struct SessionStatus {
     pub agreed: Option<Agreed>,
     /// Counts of this connection.
     pub counters: Counters,
+    /// Fields of BGPPeer that were edited and apply from the next connection on.
+    pub pending: Vec<&'static str>,
+    /// Counts of all connections since the session was started, or restarted by an edit.
+    pub totals: Totals,
+    /// How many prefixes the peer was sent and still has, and how many wait.
+    pub progress: Progress,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
     /// What the peer was sent and still has; `None` where it wasn't asked for.
@@ -192,8 +227,63 @@ pub struct Counters {
     pub refused: u64,
     /// UPDATEs received, and dropped.
     pub updates_received: u64,
+    /// What was in them, by verdict (RFC 7606).
+    pub received: fsm::Received,
     /// The families whose End-of-RIB is written.
     pub end_of_rib: FamilySet,
+}
+
+/// What a session has sent and received over all its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How often it became Established.
+    pub established: u64,
+    /// Messages handed to the socket's buffer.
+    pub sent: Messages,
+    /// Messages received, wrong ones with a good header included.
+    pub received: Messages,
+}
+
+/// Counts of messages by their type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// OPEN.
+    pub opens: u64,
+    /// UPDATE, End-of-RIB included.
+    pub updates: u64,
+    /// NOTIFICATION.
+    pub notifications: u64,
+    /// KEEPALIVE.
+    pub keepalives: u64,
+    /// ROUTE-REFRESH.
+    pub route_refreshes: u64,
+}
+
+impl Messages {
+    /// Of all types.
+    pub fn total(&self) -> u64 {
+        let Messages { opens, updates, notifications, keepalives, route_refreshes } = self;
+        opens + updates + notifications + keepalives + route_refreshes
+    }
+
+    pub(super) fn count(&mut self, kind: MessageType) {
+        match kind {
+            MessageType::Open => self.opens += 1,
+            MessageType::Update => self.updates += 1,
+            MessageType::Notification => self.notifications += 1,
+            MessageType::Keepalive => self.keepalives += 1,
+            MessageType::RouteRefresh => self.route_refreshes += 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Messages) {
+        let Messages { opens, updates, notifications, keepalives, route_refreshes } = other;
+        self.opens += opens;
+        self.updates += updates;
+        self.notifications += notifications;
+        self.keepalives += keepalives;
+        self.route_refreshes += route_refreshes;
+    }
 }
 
 impl Counters {

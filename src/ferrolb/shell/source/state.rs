@@ -167,7 +167,7 @@ impl DirectoryState {
         let touched: BTreeMap<ObjectId, bool> = std::mem::take(&mut self.touched).into_iter().collect();
         let mut allocations_changed = false;
         for (id, given) in touched {
-            allocations_changed |= matches!(id, ObjectId::Allocations(_));
+            allocations_changed |= matches!(id, ObjectId::Allocations(..));
             let mut problems = Vec::new();
             match self.claims.get_mut(&id).and_then(|claims| claims.split_first_mut()) {
                 Some((first, others)) => {

@@ -270,11 +270,11 @@ mod state {
         };
         let mut state = DirectoryState::default();
         let batch = update(&mut state, &[("x", Some(&allocations("a"))), ("z", Some(&allocations("b")))]);
-        assert_eq!(changes(&batch), ["+Allocations a", "+Allocations b"]);
+        assert_eq!(changes(&batch), ["+Allocations default/a", "+Allocations default/b"]);
         assert_eq!(
             said(&batch).0,
             [
-                "z: document 1, line 1: Allocations b has an entry for Service default/web, and so has x: document 1, line 1: keep one of the two entries"
+                "z: document 1, line 1: Allocations default/b has an entry for Service default/web, and so has x: document 1, line 1: keep one of the two entries"
             ]
         );
         assert_eq!(update(&mut state, &[("x", None)]).cleared.len(), 1);

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use ferrolb_core::bgp::wire::{AsPath, Message, MpNextHop, Open, Session, Update, WireError, frame};
+use ferrolb_core::bgp::wire::{
+    AsPath, Judgement, Message, MpNextHop, Open, Session, Update, WireError, frame,
+};
 use ipnet::IpNet;
 
 use super::{Meaning, SESSION};
@@ -25,7 +27,8 @@ pub fn update(octets: &[u8], session: &Session) -> Meaning {
         Ok(Message::Update(update)) => *update,
         other => panic!("{other:?}"),
     };
-    assert_eq!(update.validate(), Ok(()));
+    // LOCAL_PREF goes to internal peers only.
+    assert_eq!(update.judge(update.attributes.local_pref.is_some()), Judgement::ACCEPT);
     let attributes = update.attributes;
     let mut meaning = Meaning {
         origin: attributes.origin.map(|origin| origin as u8),

@@ -18,8 +18,11 @@ fn swallow(mut input: &[u8], session: &Session) {
         match Message::decode(&frame, session) {
             Ok(Message::Update(update)) => {
                 let _ = update.end_of_rib();
-                if let Err(error) = update.validate() {
-                    check_error(&error);
+                let _ = update.attributes.merged_as_path();
+                for internal in [false, true] {
+                    let judgement = update.judge(internal);
+                    assert!(judgement.error.is_some() || judgement.verdict <= Verdict::DiscardAttribute);
+                    judgement.error.iter().for_each(check_error);
                 }
             }
             Ok(Message::Open(open)) => {

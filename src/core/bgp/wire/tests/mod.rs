@@ -12,6 +12,7 @@ mod hostile;
 mod properties;
 mod strategies;
 mod vectors;
+mod verdicts;
 
 use std::iter::Peekable;
 
@@ -74,6 +75,11 @@ fn decode_update(input: &[u8], session: &Session) -> Update {
         Ok(Message::Update(update)) => *update,
         other => panic!("{other:?}"),
     }
+}
+
+/// The judgement on an UPDATE from a peer for whom its LOCAL_PREF is right.
+fn judged(update: &Update) -> Judgement {
+    update.judge(update.attributes.local_pref.is_some())
 }
 
 /// All UPDATEs that announce these prefixes.

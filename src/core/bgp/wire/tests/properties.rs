@@ -17,7 +17,7 @@ proptest! {
         let count = messages.len();
         for message in messages {
             let Message::Update(update) = message else { panic!("{message:?}") };
-            prop_assert_eq!(update.validate(), Ok(()));
+            prop_assert_eq!(judged(&update), Judgement::ACCEPT);
             prefixes.extend(check_attributes(&sent, &update));
         }
         prop_assert_eq!(&prefixes, &sent.prefixes);
@@ -41,7 +41,7 @@ proptest! {
         let mut arrived: Vec<IpNet> = Vec::new();
         for message in decode_all(&octets, &session).unwrap() {
             let Message::Update(update) = message else { panic!("{message:?}") };
-            prop_assert_eq!(update.validate(), Ok(()));
+            prop_assert_eq!(judged(&update), Judgement::ACCEPT);
             prop_assert!(update.nlri.is_empty() && update.mp_reach.is_none());
             arrived.extend(update.withdrawn.iter().copied().map(IpNet::V4));
             arrived.extend(update.mp_unreach.iter().flat_map(|unreach| unreach.prefixes.iter()));

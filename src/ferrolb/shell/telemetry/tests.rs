@@ -113,7 +113,6 @@ impl Bench {
 
 fn session(remote: &str, state: State) -> SessionStatus {
     let mut status = SessionStatus {
-        pending: vec![],
         peer: "tor".into(),
         remote: remote.parse().unwrap(),
         state,

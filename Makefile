@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 LAB := lab
 
-.PHONY: help check test demo lab-up lab-down golden crds dist bench fuzz setup
+.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -17,6 +17,12 @@ check: ## format, lints, unit tests, docs: offline, without root
 
 test: setup ## everything, live labs included (root; within 15 minutes)
 	$(PYTHON) testbed/suite.py
+
+interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)
+	$(PYTHON) testbed/interop.py $(ROUTER)
+
+interop-doc: setup ## writes docs/interoperability.md from a run against all of them (root)
+	$(PYTHON) testbed/interop.py --doc
 
 demo: setup ## a tour: three nodes, a real router, and what happens when a node goes away (root)
 	$(PYTHON) testbed/demo.py

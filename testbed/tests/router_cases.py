@@ -1,15 +1,19 @@
-"""What a router must see of one FerroLB node; run against FRR and BIRD by the modules beside this one.
+"""What a router must see of one FerroLB node; run against each router by the modules beside this one.
 
-All tests share one standing lab (`pair.clab.yml` or `pair-bird.clab.yml`) in which each kind of session
-stands by itself. Each test leaves the manifests as it found them.
+All tests share one standing lab (`pair.clab.yml`, `pair-bird.clab.yml` and so on) in which each kind of
+session stands by itself. Each test leaves the manifests as it found them. Where a router can't do what a
+test asks for, its module has `@cannot` in its place: a test of the router's own refusal.
 """
 
+import contextlib
+import json
 import os
 import time
 from pathlib import Path
 
 from labkit import build, topology
 from labkit.rack import speaker_log
+from labkit.routers import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Bird
 from labkit.runner import Lab
 from labkit.wait import Late, Seen, until
 
@@ -19,7 +23,7 @@ from manifests import Folder
 TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
 PASSWORD = "the-right-one"
 NODE_IPV6 = {"2001:db8::81", "2001:db8::82", "2001:db8::83", "2001:db8::84"}
-NODE_IPV4 = {f"198.51.100.{last}" for last in range(129, 135)}
+NODE_IPV4 = {f"198.51.100.{last}" for last in range(129, 138)}
 
 # Session name -> router's address, node's address, further fields of the BGPPeer.
 SESSIONS = {
@@ -28,18 +32,25 @@ SESSIONS = {
     "both4": ("198.51.100.3", "198.51.100.131", {"dualStackAddressFamily": True}),
     "secret4": ("198.51.100.4", "198.51.100.132", {"password": PASSWORD}),
     "wrong4": ("198.51.100.5", "198.51.100.133", {"password": "a-wrong-one"}),
-    "wide4": ("198.51.100.6", "198.51.100.134", {"asn": 4_200_000_001}),
+    "wide4": ("198.51.100.6", "198.51.100.134", {"asn": 4_200_000_001, "holdTime": "60s", "keepaliveTime": "20s"}),
+    "old4": ("198.51.100.7", "198.51.100.135", {}),
+    "oldwide4": ("198.51.100.9", "198.51.100.137", {"asn": 4_200_000_001}),
+    "short4": ("198.51.100.8", "198.51.100.136", {"holdTime": "3s", "keepaliveTime": "1s"}),
     "ebgp6": ("2001:db8::1", "2001:db8::81", {}),
     "ibgp6": ("2001:db8::2", "2001:db8::82", {"asn": 64513}),
     "both6": ("2001:db8::3", "2001:db8::83", {"dualStackAddressFamily": True}),
     "secret6": ("2001:db8::4", "2001:db8::84", {"passwordSecret": {"name": "tor"}}),
+    "beside4": ("203.0.113.1", "203.0.113.129", {"peerASN": 64514}),
 }
 WEB4, WEB6 = "192.0.2.10/32", "2001:db8:5::10/128"
 # Loose enough for a busy machine; the tests that judge a time measure it themselves.
-SECONDS = 15.0
+SECONDS = 30.0
 QUIET_SECONDS = 0.7
 # In which a session that can come back has come back.
 REDIAL_SECONDS = 3.0
+# For as long as the slow router reads nothing.
+STALL_SECONDS = 3.0
+MANY = 10_000
 
 
 class RouterCases:
@@ -47,6 +58,8 @@ class RouterCases:
 
     topology = None
     make_router = None
+    # The sessions that the router can't have.
+    lacks = frozenset()
 
     @classmethod
     def setUpClass(cls):
@@ -59,6 +72,7 @@ class RouterCases:
         cls.lab.build(topology.load(TOPOLOGIES / f"{cls.topology}.clab.yml", variables))
         neighbors = {session: node for session, (_, node, _) in SESSIONS.items()}
         cls.router = cls.make_router(cls.lab, "tor", neighbors)
+        cls.beside = Bird(cls.lab, "beside", neighbors)
         try:
             cls.wait_base()
         except Late as late:
@@ -70,10 +84,14 @@ class RouterCases:
 
     # --- sessions
 
-    def test_every_session_but_the_one_with_the_wrong_password_is_established(self):
-        for session in SESSIONS.keys() - {"wrong4"}:
+    def test_every_session_without_a_password_is_established(self):
+        for session in SESSIONS.keys() - self.lacks - {"secret4", "secret6", "wrong4", "beside4"}:
             with self.subTest(session=session):
                 self.wait_established(session)
+
+    def test_a_session_of_each_family_is_established_with_its_md5_password(self):
+        self.wait_path(WEB4, "secret4")
+        self.wait_path(WEB6, "secret6")
 
     def test_a_wrong_md5_password_keeps_the_session_down_until_it_is_corrected(self):
         self.wait_established("secret4")
@@ -100,8 +118,6 @@ class RouterCases:
                 self.assertEqual(self.router.families(session), families)
 
     def test_a_password_is_neither_in_the_log_nor_in_the_state(self):
-        self.wait_established("secret4")
-        self.wait_established("secret6")
         self.assertEqual(self.lab.run("n1", ["grep", "-rlF", PASSWORD, "/run/ferrolb", "/run/ferrolb.log"], check=False), "")
 
     def test_a_reset_by_the_router_is_obeyed_and_the_routes_come_back(self):
@@ -114,11 +130,67 @@ class RouterCases:
         others = {name: self.router.life(name) for name in ("ebgp4", "ebgp6", "ibgp4")}
         self.folder.write("peers", *without("both4"), manifests.secret("tor", PASSWORD))
         until("both4 down", lambda: not self.router.established("both4"), SECONDS)
+        self.router.forgive("both4")
         write_base(self.folder)
         self.wait_established("both4")
         for name, before in others.items():
             with self.subTest(session=name):
                 self.assertTrue(self.router.same_life(before, self.router.life(name)))
+
+    def test_a_route_refresh_brings_everything_again_without_a_reset(self):
+        self.wait_settled("ebgp4")
+        before, life = self.router.updates("ebgp4"), self.router.life("ebgp4")
+        self.router.refresh("ebgp4")
+        until("the routes again", lambda: self.router.updates("ebgp4") > before, SECONDS)
+        self.assertIsNotNone(self.router.path(WEB4, "ebgp4"))
+        self.assertTrue(self.router.same_life(life, self.router.life("ebgp4")))
+
+    def test_the_routers_hold_timer_expires_when_nothing_comes_and_the_session_heals(self):
+        self._expire("ip saddr 198.51.100.136 drop", "sent")
+
+    def test_the_nodes_hold_timer_expires_when_nothing_comes_and_the_session_heals(self):
+        # What carries data is lost, bare acknowledgements aren't: so the node's goodbye arrives.
+        self._expire("ip daddr 198.51.100.136 tcp flags & psh == psh drop", "received")
+
+    def _expire(self, rule, direction):
+        self.wait_path(WEB4, "short4")
+        other = self.router.life("ebgp4")
+        with self.filtered(rule):
+            until("the hold timer's end", lambda: self._ended("short4", direction, HOLD_TIMER_EXPIRED), SECONDS)
+            self.assertFalse(self.router.established("short4"))
+            self.wait_no_path(WEB4, "short4")
+        self.router.forgive("short4")
+        self.wait_path(WEB4, "short4")
+        self.assertTrue(self.router.same_life(other, self.router.life("ebgp4")))
+
+    def test_a_router_that_crashes_and_restarts_has_everything_again(self):
+        beside = self.beside.life("beside4")
+        self.router.restart()
+        for prefix, session in ((WEB4, "ebgp4"), (WEB6, "ebgp6"), (WEB4, "ibgp4"), (WEB4, "both4"), (WEB6, "both4")):
+            self.wait_path(prefix, session)
+        self.assertTrue(self.beside.same_life(beside, self.beside.life("beside4")))
+
+    def test_a_router_that_reads_nothing_for_seconds_delays_nobody_and_catches_up(self):
+        self.wait_path(WEB4, "wide4")
+        before, life = self.router.count("wide4"), self.router.life("wide4")
+        other, beside = self.beside.count("beside4"), self.beside.life("beside4")
+        self.write_many("wide4", "beside4")
+        self.router.signal("STOP")
+        try:
+            stopped = time.monotonic()
+            self.folder.write_text("many", many_services())
+            until("all routes at the other router", lambda: _seen_count(self.beside, "beside4", other + MANY), SECONDS)
+            self.folder.write("more", *manifests.service("more", "192.0.2.20"))
+            self.addCleanup(self.folder.remove, "more")
+            until("one more at the other router", lambda: self.beside.path("192.0.2.20/32", "beside4"), SECONDS)
+            time.sleep(max(0.0, stopped + STALL_SECONDS - time.monotonic()))
+            waiting = self.lab.run("tor", ["ss", "-Htn", "state", "established", "src", SESSIONS["wide4"][0]]).split()[0]
+            self.assertGreater(int(waiting), 1000, "the router had nothing left to read")
+        finally:
+            self.router.signal("CONT")
+        until("all routes", lambda: _seen_count(self.router, "wide4", before + MANY + 1), SECONDS)
+        self.assertTrue(self.router.same_life(life, self.router.life("wide4")))
+        self.assertTrue(self.beside.same_life(beside, self.beside.life("beside4")))
 
     # --- what a route carries
 
@@ -152,6 +224,16 @@ class RouterCases:
 
     def test_an_as_number_of_four_octets_arrives_whole(self):
         self.assertEqual(self.wait_path(WEB4, "wide4").as_path, (4_200_000_001,))
+
+    def test_a_router_with_as_numbers_of_two_octets_only_gets_the_route(self):
+        path = self.wait_path(WEB4, "old4")
+        self.assertEqual((path.as_path, path.next_hop), ((64512,), "198.51.100.135"))
+        self.assertFalse(self.router.four_octets("old4"))
+
+    def test_a_router_with_as_numbers_of_two_octets_only_gets_longer_ones_beside_them(self):
+        # The session's AS_PATH says 23456 (AS_TRANS); the router has put it together with AS4_PATH.
+        self.assertEqual(self.wait_path(WEB4, "oldwide4").as_path, (4_200_000_001,))
+        self.assertFalse(self.router.four_octets("oldwide4"))
 
     def test_an_ipv4_session_with_both_families_gives_ipv6_routes_the_nodes_ipv6_address(self):
         self.assertEqual(self.wait_path(WEB4, "both4").next_hop, "198.51.100.131")
@@ -191,6 +273,16 @@ class RouterCases:
         self.wait_no_path("192.0.2.96/28", "ebgp4")
 
     # --- change
+
+    def test_ten_thousand_routes_arrive_and_go(self):
+        before = self.router.count("ebgp4")
+        self.write_many("ebgp4")
+        self.folder.write_text("many", many_services())
+        until("all routes", lambda: _seen_count(self.router, "ebgp4", before + MANY), SECONDS)
+        path = self.wait_path("10.77.39.16/32", "ebgp4")
+        self.assertEqual((path.next_hop, path.as_path), ("198.51.100.129", (64512,)))
+        self.folder.remove("many")
+        until("the routes' withdrawal", lambda: _seen_count(self.router, "ebgp4", before), SECONDS)
 
     def test_a_new_service_is_one_update_and_a_removed_one_is_withdrawn(self):
         self.wait_settled("ebgp4")
@@ -244,14 +336,33 @@ class RouterCases:
         self.wait_established("ebgp4")
         pid = self.lab.run("n1", ["cat", "/run/ferrolb.pid"]).strip()
         self.addCleanup(self.lab.run, "n1", ["sh", "/run/lab/speaker.sh", "n1"])
+        self.addCleanup(self.router.forgive_all)
         begun = time.monotonic()
         self.lab.run("n1", ["sh", "-c", f"kill -TERM {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.02; done"])
         self.assertLess(time.monotonic() - begun, 1.0)
         for session in ("ebgp4", "ebgp6", "ibgp4"):
             with self.subTest(session=session):
-                until("the goodbye", lambda: self.router.said_goodbye(session), 5.0)
+                until("the goodbye", lambda: self._ended(session, "received", ADMINISTRATIVE_SHUTDOWN), 5.0)
                 self.assertFalse(self.router.established(session))
         self.wait_no_path(WEB4, "ebgp4")
+
+    # --- doing
+
+    @contextlib.contextmanager
+    def filtered(self, rule):
+        """While packets that enter or leave the node are lost by a rule of nftables."""
+        hooks = "\n".join(f"chain {hook} {{\ntype filter hook {hook} priority 0\n{rule}\n}}" for hook in ("input", "output"))
+        self.lab.run("n1", ["nft", f"table ip lost {{\n{hooks}\n}}"])
+        try:
+            yield
+        finally:
+            self.lab.run("n1", ["nft", "delete table ip lost"])
+
+    def write_many(self, *sessions):
+        """The pool for many services, advertised over these sessions, until the test's end."""
+        self.addCleanup(self.folder.remove, "many")
+        self.addCleanup(self.folder.remove, "many-pool")
+        self.folder.write("many-pool", manifests.pool("many", "10.77.0.0/18"), manifests.advertisement("many", "many", peers=list(sessions)))
 
     # --- waiting
 
@@ -284,13 +395,43 @@ class RouterCases:
 
     @classmethod
     def _seen(cls, prefix, session):
-        paths = cls.router.paths(prefix)
-        return Seen(any(path.session == session for path in paths), paths)
+        path = cls.router.path(prefix, session)
+        return Seen(path is not None, path)
+
+    @classmethod
+    def _ended(cls, session, direction, code):
+        end = cls.router.last_end(session)
+        return Seen(end == (direction, code), end)
 
     @classmethod
     def _communities(cls, prefix, session):
         path = cls.router.path(prefix, session)
         return path and path.communities
+
+
+def cannot(reason):
+    """Marks the test of a router's refusal, which stands in the place of what the router can't do.
+
+    `reason` goes into the table of docs/interoperability.md: one sentence, with the evidence.
+    """
+    def mark(test):
+        test.cannot = reason
+        return test
+    return mark
+
+
+def _seen_count(router, session, wanted):
+    count = router.count(session)
+    return Seen(count == wanted, count)
+
+
+def many_services():
+    """Many Services with their slices, written fast: all differ in their number only."""
+    documents = [json.dumps(document) for document in manifests.service("many-NUMBER", "10.77.HIGH.LOW")]
+    text = "\n---\n".join([*documents, ""])
+    return "".join(
+        text.replace("NUMBER", str(number)).replace("HIGH", str(number // 256)).replace("LOW", str(number % 256)) for number in range(1, MANY + 1)
+    )
 
 
 def write_base(folder):

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::shell::telemetry::http::BindAddress;
 use crate::shell::telemetry::log::LogLevel;
 
 /// A load balancer for bare-metal Kubernetes: gives Services addresses and announces them over BGP.
@@ -194,6 +195,9 @@ pub struct StandaloneArgs {
     /// Announce from this node even if it has the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long)]
     pub ignore_exclude_lb: bool,
+    /// Where to serve /metrics, /healthz and /readyz over plain HTTP; "off", or nothing, for nowhere
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7472")]
+    pub metrics_bind_address: BindAddress,
     /// How much to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
@@ -24,7 +25,10 @@ use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{State, StateDirectory};
+use crate::shell::telemetry::health::Health;
+use crate::shell::telemetry::http::{self, Pages};
 use crate::shell::telemetry::log;
+use crate::shell::telemetry::metrics::Metrics;
 
 /// How many events of sessions may wait for the log.
 const EVENTS: usize = 1024;
@@ -59,7 +63,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     };
     let (mut directory, first) = Directory::open(&args.manifests)
         .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
-    let (mut standalone, inquirer) = Standalone::new(args, state);
+    let metrics = Metrics::new(&args.node, SystemTime::now()).map_err(|e| e.to_string())?;
+    let metrics = Arc::new(metrics);
+    let (health, mut pings) = Health::new();
+    if let Some(address) = args.metrics_bind_address.0 {
+        tokio::spawn(http::serve(address, Pages { metrics: metrics.clone(), health: health.clone() }));
+    }
+    let (mut standalone, inquirer) = Standalone::new(args, state, metrics);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     standalone.take(first);
     let addresses = net::follow_addresses()
@@ -84,6 +94,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
             .ok()
     });
     standalone.send_everything(&wire).await?;
+    health.started(wire.observer());
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -96,8 +107,11 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         tokio::select! {
             batch = directory.next() => {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
+                let noticed = Instant::now();
                 let outcome = standalone.take(batch);
-                standalone.send(&wire, &outcome).await?;
+                if standalone.send(&wire, &outcome).await? {
+                    standalone.metrics.converged(noticed);
+                }
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
             event = heard.recv() => match event {
@@ -108,6 +122,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
             },
             question = standalone.desk.next() => standalone.desk.answer(question, &standalone.engine),
+            Some(ping) = pings.recv() => drop(ping.send(())),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
@@ -127,6 +142,7 @@ struct Standalone {
     engine: Engine,
     /// Where those who look in ask and are told.
     desk: Desk,
+    metrics: Arc<Metrics>,
     node: NodeName,
     /// What is wrong with the configuration, as last told.
     told: BTreeSet<(bool, Issue)>,
@@ -138,7 +154,7 @@ struct Standalone {
 }
 
 impl Standalone {
-    fn new(args: &StandaloneArgs, state: State) -> (Standalone, Inquirer) {
+    fn new(args: &StandaloneArgs, state: State, metrics: Arc<Metrics>) -> (Standalone, Inquirer) {
         let node = NodeName::new(&args.node);
         let options = EngineOptions {
             system_namespace: args.namespace.as_str().into(),
@@ -159,6 +175,7 @@ impl Standalone {
         let standalone = Standalone {
             engine,
             desk,
+            metrics,
             node,
             told: BTreeSet::new(),
             told_services: BTreeMap::new(),
@@ -181,7 +198,9 @@ impl Standalone {
         for skipped in source::skipped_warnings(&batch.skipped) {
             warn!(event = "manifestSkipped", object = %skipped.object(), "{}", skipped.message);
         }
+        self.metrics.batch(&batch);
         let outcome = self.engine.apply(batch.changes, Some(Timestamp::now()));
+        self.metrics.outcome(&self.engine, &outcome);
         if outcome.reconfigured {
             self.tell_configuration();
         }
@@ -255,14 +274,16 @@ impl Standalone {
         wire.apply(update).await.map_err(|e| e.to_string())
     }
 
-    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<(), String> {
+    /// Whether there was anything to send.
+    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<bool, String> {
         if outcome.reconfigured {
-            self.send_everything(wire).await
+            self.send_everything(wire).await?;
         } else if outcome.routes.is_empty() {
-            Ok(())
+            return Ok(false);
         } else {
-            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())
+            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())?;
         }
+        Ok(true)
     }
 
     /// The state as it stands, where there is a place for it.

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const POOL: &str = "\
 apiVersion: metallb.io/v1beta1
@@ -136,4 +139,53 @@ fn the_definitions_are_nine_documents() {
     let out = ferrolb(&["crds"]);
     assert_eq!(out.status.code(), Some(0));
     assert_eq!(text(&out.stdout).matches("kind: CustomResourceDefinition").count(), 9);
+}
+
+#[test]
+fn standalone_announces_without_its_metrics_port_and_takes_it_when_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("m.yaml"), POOL.to_owned() + &service("a", false)).unwrap();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ferrolb"))
+        .args(["standalone", "--node", "n1", "--manifests", folder.path().to_str().unwrap()])
+        .args(["--metrics-bind-address", &address.to_string()])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut refused, mut allocated) = (false, false);
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        refused |= line.contains("\"event\":\"metricsNotBound\"") && line.contains("\"level\":\"error\"");
+        allocated |= line.contains("\"event\":\"ipAllocated\"");
+        if refused && allocated {
+            break;
+        }
+    }
+    assert!(refused && allocated, "it ended: {:?}", child.try_wait());
+    // From here on nobody reads its log either.
+    drop(occupied);
+    let begun = Instant::now();
+    let ready = loop {
+        let answer = page(address, "/readyz");
+        if answer.starts_with("HTTP/1.1 200 ") || begun.elapsed() > Duration::from_secs(30) {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let metrics = page(address, "/metrics");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready.ends_with("ok wire\nok main\nok desired-set\n"), "{ready}");
+    assert!(metrics.contains("metallb_allocator_addresses_in_use_total{pool=\"p\"} 1\n"), "{metrics}");
+}
+
+fn page(address: SocketAddr, path: &str) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+    }
+    answer
 }

@@ -6,6 +6,9 @@
 //! no messages and no table, only what it still has to be sent (see `pending`). So a peer that reads slowly costs
 //! bounded memory, and what changes several times meanwhile is sent once.
 //!
+//! Memory (`examples/rib_memory.rs`): some 90 octets a route and group, nothing a session at rest, and at most some 100
+//! octets a session for each route that has changed and that its peer hasn't been sent; it is given back after.
+//!
 //! A prefix that flaps is damped for its group (see `damping`); the owner calls [`RibOut::handle_timeout`] when
 //! [`RibOut::next_timeout`] says so.
 //!
@@ -55,6 +58,15 @@ pub struct Filled {
     pub refused: usize,
     /// The families whose End-of-RIB is among it.
     pub end_of_rib: FamilySet,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Prefixes that the peer has been sent and still has.
+    pub sent: usize,
+    /// Prefixes that have still to be announced or withdrawn, or announced once more.
+    pub pending: usize,
 }
 
 /// The outgoing RIB of all sessions.
@@ -250,6 +262,19 @@ impl RibOut {
             .flat_map(|family| session.pending.get(family).all_sent(group.tables.get(family)))
             .map(|(prefix, attributes)| (prefix, attributes.shared().clone()))
             .collect()
+    }
+
+    /// How far a session has come, in both families: how many prefixes `sent` would give, and how many `fill` has to send.
+    pub fn progress(&self, id: SessionId) -> Progress {
+        let mut total = Progress::default();
+        let Some(session) = self.sessions.get(&id) else { return total };
+        let Some(group) = self.groups.get(&session.group) else { return total };
+        for family in Family::ALL {
+            let Progress { sent, pending } = session.pending.get(family).progress(group.tables.get(family));
+            total.sent += sent;
+            total.pending += pending;
+        }
+        total
     }
 
     /// Appends UPDATEs for a session, until nothing is left to send or `budget` octets have been written; the last one

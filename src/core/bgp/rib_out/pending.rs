@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;
 
-use super::table::{Attributes, Position, Table};
+use super::Progress;
+use super::table::{Attributes, Position, Table, give_back};
 
 /// How far a session has come with its group's table.
 #[derive(Debug)]
@@ -72,6 +73,23 @@ impl Pending {
         }
     }
 
+    /// How many prefixes the peer has, and how many have to be sent; without a walk over the table where no dump is on.
+    pub(super) fn progress(&self, table: &Table) -> Progress {
+        let dumped = match &self.dump {
+            Dump::Closed | Dump::First { at: None, .. } | Dump::Again { at: None } => 0,
+            Dump::First { at: Some(at), .. } | Dump::Again { at: Some(at) } => table.up_to(at),
+            Dump::Done => table.len(),
+        };
+        let to_dump = if matches!(self.dump, Dump::Closed) { 0 } else { table.len().saturating_sub(dumped) };
+        let mut sent = if matches!(self.dump, Dump::Again { .. }) { table.len() } else { dumped };
+        for (prefix, has) in &self.sent {
+            let implied = self.implied(prefix, table.get(prefix)).is_some();
+            sent = sent.saturating_add(usize::from(has.is_some())).saturating_sub(usize::from(implied));
+        }
+        let changed = self.withdraw.len() + self.announce.values().map(BTreeSet::len).sum::<usize>();
+        Progress { sent, pending: changed + to_dump }
+    }
+
     /// All that the peer has, in no order.
     pub(super) fn all_sent(&self, table: &Table) -> HashMap<IpNet, Attributes> {
         let of_table = table.iter().filter_map(|(now, prefix)| {
@@ -113,6 +131,7 @@ impl Pending {
         let implied = self.implied(&prefix, want);
         if sent.as_ref() == implied {
             self.sent.remove(&prefix);
+            give_back(&mut self.sent);
             return;
         }
         match want {
@@ -177,6 +196,12 @@ impl Pending {
         self.is_quiet() && self.sent.is_empty()
     }
 
+    /// For how many prefixes memory is kept.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.sent.capacity()
+    }
+
     /// What to withdraw next, ascending.
     pub(super) fn withdrawals(&self) -> impl Iterator<Item = &IpNet> {
         self.withdraw.iter()
@@ -192,6 +217,7 @@ impl Pending {
                 self.sent.insert(prefix, None);
             }
         }
+        give_back(&mut self.sent);
     }
 
     /// What to announce next, because it changed or by the dump: an attribute set and prefixes, ascending.
@@ -229,6 +255,7 @@ impl Pending {
             }
             self.advance(prefixes.last().map(|last| (attributes, *last)));
         }
+        give_back(&mut self.sent);
     }
 
     /// The attribute set at the front of `announcements` can't be sent at all: the peer is to have nothing of its prefixes

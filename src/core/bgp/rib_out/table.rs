@@ -9,22 +9,25 @@ use ipnet::IpNet;
 
 use crate::types::RouteAttributes;
 
-/// An interned set of attributes. Equal ones have equal numbers, so that comparing needn't look inside.
+/// An interned set of attributes: one word. Equal ones share one allocation, so that comparing needn't look inside.
 #[derive(Clone, Debug)]
-pub(super) struct Attributes {
+pub(super) struct Attributes(Arc<Numbered>);
+
+#[derive(Debug)]
+struct Numbered {
     number: u64,
     shared: Arc<RouteAttributes>,
 }
 
 impl Attributes {
     pub(super) fn shared(&self) -> &Arc<RouteAttributes> {
-        &self.shared
+        &self.0.shared
     }
 }
 
 impl PartialEq for Attributes {
     fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -32,7 +35,7 @@ impl Eq for Attributes {}
 
 impl Ord for Attributes {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.number.cmp(&other.number)
+        self.0.number.cmp(&other.0.number)
     }
 }
 
@@ -45,7 +48,7 @@ impl PartialOrd for Attributes {
 /// Numbers attribute sets. A number stands for its set as long as anybody holds it, and never for another one.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    known: HashMap<Arc<RouteAttributes>, u64>,
+    known: HashMap<Arc<RouteAttributes>, Attributes>,
     next_number: u64,
     /// The pair looked up last: routes come in runs that share one allocation.
     last: Option<(Arc<RouteAttributes>, Attributes)>,
@@ -62,8 +65,8 @@ impl Interner {
         {
             return answer.clone();
         }
-        let answer = match self.known.get_key_value(attributes) {
-            Some((shared, number)) => Attributes { number: *number, shared: shared.clone() },
+        let answer = match self.known.get(attributes) {
+            Some(known) => known.clone(),
             None => self.add(attributes),
         };
         self.last = Some((attributes.clone(), answer.clone()));
@@ -72,12 +75,13 @@ impl Interner {
 
     fn add(&mut self, attributes: &Arc<RouteAttributes>) -> Attributes {
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|shared, _| Arc::strong_count(shared) > 1);
+            self.known.retain(|_, known| Arc::strong_count(&known.0) > 1);
             self.sweep_at = self.known.len().saturating_mul(2).max(Self::LEAST_SWEEP);
         }
         self.next_number += 1;
-        self.known.insert(attributes.clone(), self.next_number);
-        Attributes { number: self.next_number, shared: attributes.clone() }
+        let new = Attributes(Arc::new(Numbered { number: self.next_number, shared: attributes.clone() }));
+        self.known.insert(attributes.clone(), new.clone());
+        new
     }
 }
 
@@ -109,11 +113,23 @@ impl Table {
         self.ordered.iter().flat_map(|(attributes, prefixes)| prefixes.iter().map(move |p| (attributes, p)))
     }
 
+    /// How many routes come no later than `at` in the order of a dump.
+    pub(super) fn up_to(&self, at: &Position) -> usize {
+        let (attributes, last) = at;
+        let before: usize = self.ordered.range(..attributes).map(|(_, prefixes)| prefixes.len()).sum();
+        let within = self.ordered.get(attributes).map_or(0, |prefixes| prefixes.range(..=last).count());
+        before + within
+    }
+
     /// Sets or removes a route; gives back what was there before.
     pub(super) fn set(&mut self, prefix: IpNet, new: Option<Attributes>) -> Option<Attributes> {
         let old = match &new {
             Some(new) => self.routes.insert(prefix, new.clone()),
-            None => self.routes.remove(&prefix),
+            None => {
+                let old = self.routes.remove(&prefix);
+                give_back(&mut self.routes);
+                old
+            }
         };
         if old == new {
             return old;
@@ -152,5 +168,13 @@ impl Table {
             }
         }
         None
+    }
+}
+
+/// Gives memory back that a map once needed and doesn't any more.
+pub(super) fn give_back<V>(map: &mut HashMap<IpNet, V>) {
+    const SMALL: usize = 256;
+    if map.capacity() > SMALL && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len().saturating_mul(2));
     }
 }

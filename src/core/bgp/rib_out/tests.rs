@@ -73,6 +73,7 @@ fn drain(now: Instant, rib: &mut RibOut, id: SessionId, peer: &mut Peer) -> Fill
     let filled = rib.fill(now, id, &mut out, usize::MAX);
     peer.take(&session, &out);
     assert!(!rib.has_work(id));
+    assert_eq!(rib.progress(id).pending, 0);
     assert_eq!(rib.fill(now, id, &mut out, usize::MAX), Filled::default());
     filled
 }
@@ -84,7 +85,9 @@ fn group(rib: &RibOut, id: GroupId) -> BTreeMap<IpNet, u32> {
 }
 
 fn believed(rib: &RibOut, id: SessionId) -> BTreeMap<IpNet, u32> {
-    let sent = rib.sent(id).into_iter();
+    let sent = rib.sent(id);
+    assert_eq!(rib.progress(id).sent, sent.len());
+    let sent = sent.into_iter();
     sent.map(|(prefix, a)| (prefix, a.communities.first().map_or(0, |c| c.0))).collect()
 }
 
@@ -300,6 +303,29 @@ fn damping_remembers_a_second_and_nobody_waits_where_nobody_listens() {
     rib.detach(ONE);
     assert_eq!(rib.groups[&A].tables.v4.get(&v4(1)).unwrap().shared(), &marked(3));
     assert_eq!(rib.next_timeout(), None);
+}
+
+#[test]
+fn memory_comes_back_once_all_is_written() {
+    let mut now = Instant::now();
+    let mut rib = RibOut::default();
+    rib.replace(now, A, (0..5000).map(|n| (v4(n), marked(0))));
+    rib.attach(ONE, A, facts(FamilySet::only(Family::V4)));
+    let mut peer = Peer::default();
+    drain(now, &mut rib, ONE, &mut peer);
+    let kept = |rib: &RibOut| rib.sessions[&ONE].pending.v4.room();
+    for n in 0..5000 {
+        rib.set(now, A, v4(n), Some(&marked(n % 7)));
+    }
+    assert!(kept(&rib) > 4000);
+    drain(now, &mut rib, ONE, &mut peer);
+    assert!(kept(&rib) < 600);
+    rib.replace(now, A, []);
+    assert!(kept(&rib) > 4000);
+    drain(now, &mut rib, ONE, &mut peer);
+    assert!(kept(&rib) < 600);
+    pass(&mut rib, &mut now, Duration::from_secs(2), &mut peer);
+    assert_eq!(rib.groups[&A].damping.v4.len(), 0);
 }
 
 #[derive(Clone, Debug)]

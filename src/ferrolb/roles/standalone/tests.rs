@@ -69,6 +69,7 @@ fn args(directory: &Path) -> StandaloneArgs {
     let line = [
         "ferrolb".into(),
         "--node=n1".into(),
+        "--metrics-bind-address=off".into(),
         "--manifests".into(),
         path("manifests"),
         "--state".into(),

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
 /// What all tasks of the thread share.
@@ -53,6 +53,7 @@ pub(super) struct Entry {
     last_received: Option<(Notification, Instant)>,
     /// What the present connection was made with.
     pub(super) made_with: Option<Rc<SessionSpec>>,
+    pub(super) totals: Totals,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -234,6 +235,7 @@ impl Control {
             last_sent: None,
             last_received: None,
             made_with: None,
+            totals: Totals::default(),
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -287,6 +289,8 @@ impl Control {
                 agreed: entry.agreement.map(|agreement| agreement.agreed),
                 counters: entry.counters,
                 pending: entry.pending(),
+                totals: entry.totals,
+                progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
                 their_open: entry.their_open.clone(),
                 last_sent: entry.last_sent.clone(),
@@ -397,7 +401,8 @@ impl Entry {
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
-            State::Connect | State::OpenConfirm | State::Established => {}
+            State::Established => self.totals.established += 1,
+            State::Connect | State::OpenConfirm => {}
         }
     }
 

@@ -9,6 +9,8 @@ use ferrolb_core::bgp::wire::{self, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
+use super::spec::Messages;
+
 /// How much is read at a time, in octets: the longest message there is.
 pub(super) const READ: usize = 65_536;
 /// How much input is taken before timers are judged, in octets: a flood may not keep them from being judged at all.
@@ -88,30 +90,29 @@ impl Link {
         Ok((octets, 0))
     }
 
-    /// Reads what is there, up to `DRAIN` octets, and gives the machine each message. Gives how many UPDATEs.
-    pub(super) fn receive(&mut self, machine: &mut Machine, scratch: &mut [u8]) -> (u64, Option<End>) {
-        let mut updates = 0;
+    /// Reads what is there, up to `DRAIN` octets, and gives the machine each message. Gives how many there were.
+    pub(super) fn receive(&mut self, machine: &mut Machine, scratch: &mut [u8]) -> (Messages, Option<End>) {
+        let mut received = Messages::default();
         let mut total = 0;
         while total < DRAIN {
             match self.stream.try_read(scratch) {
-                Ok(0) => return (updates, Some(End::Closed)),
+                Ok(0) => return (received, Some(End::Closed)),
                 Ok(count) => {
                     total += count;
                     self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
-                    updates += self.decode(machine);
+                    self.decode(machine, &mut received);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (updates, Some(End::Broken(error))),
+                Err(error) => return (received, Some(End::Broken(error))),
             }
         }
-        (updates, None)
+        (received, None)
     }
 
     /// Gives the machine all messages that are complete; what comes behind a wrong one is nothing any more.
-    fn decode(&mut self, machine: &mut Machine) -> u64 {
+    fn decode(&mut self, machine: &mut Machine, received: &mut Messages) {
         let now = Instant::now();
-        let mut updates = 0;
         let mut taken = 0;
         loop {
             let session = machine.wire_session();
@@ -120,11 +121,9 @@ impl Link {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
                     taken += frame.total_len;
+                    received.count(frame.kind);
                     match Message::decode(&frame, &session) {
-                        Ok(message) => {
-                            updates += u64::from(matches!(message, Message::Update(_)));
-                            Input::Received(message)
-                        }
+                        Ok(message) => Input::Received(message),
                         Err(error) => Input::Malformed { kind: Some(frame.kind), error },
                     }
                 }
@@ -139,7 +138,6 @@ impl Link {
         if self.input.is_empty() {
             empty(&mut self.input);
         }
-        updates
     }
 
     /// Writes what is left and closes, so that the peer gets all of it: a socket that is closed with input unread would

@@ -21,7 +21,7 @@ use crate::shell::net::{Dial, dial};
 
 use super::control::{Agreement, Shared};
 use super::link::{End, Link};
-use super::spec::{Agreed, Counters, Event, SessionSpec};
+use super::spec::{Agreed, Counters, Event, SessionSpec, Totals};
 
 /// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
 const BURST: usize = 64 << 10;
@@ -186,14 +186,15 @@ impl Session {
 
     fn read(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let (updates, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
-        if updates > 0 {
-            let received = self.machine.updates_received();
-            self.count(|counters| {
-                counters.updates_received += updates;
-                counters.received = received;
-            });
-        }
+        let (received, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
+        let verdicts = self.machine.updates_received();
+        self.count(|counters, totals| {
+            if received.updates > 0 {
+                counters.updates_received += received.updates;
+                counters.received = verdicts;
+            }
+            totals.received.add(&received);
+        });
         match end {
             None => {}
             Some(End::Closed) => self.machine.handle(Instant::now(), Input::Closed(None)),
@@ -211,7 +212,10 @@ impl Session {
             let filled =
                 self.shared.state.borrow_mut().rib.fill(Instant::now(), self.id, link.output(), BURST);
             if filled.updates > 0 || filled.refused > 0 {
-                self.count(|counters| counters.add(&filled));
+                self.count(|counters, totals| {
+                    counters.add(&filled);
+                    totals.sent.updates += filled.updates as u64;
+                });
             }
         }
         let Some(link) = &mut self.link else { return Ok(()) };
@@ -263,14 +267,16 @@ impl Session {
                 // Ours has a handful of capabilities: it fits.
                 if let Err(error) = open.encode(out) {
                     tracing::error!(peer = %self.spec.name, %error, "our OPEN can't be written");
+                    return;
                 }
             }
             Message::Notification(notification) => notification.encode(out),
             Message::Keepalive => wire::keepalive(out),
             Message::RouteRefresh(refresh) => refresh.encode(out),
             // The machine sends none: they come from the outgoing RIB.
-            Message::Update(_) => {}
+            Message::Update(_) => return,
         }
+        self.count(|_, totals| totals.sent.count(message.kind()));
     }
 
     /// The last words to the old connection; a session that goes on doesn't wait for them.
@@ -333,9 +339,9 @@ impl Session {
         state.rib.attach(self.id, group, facts);
     }
 
-    fn count(&self, add: impl FnOnce(&mut Counters)) {
+    fn count(&self, add: impl FnOnce(&mut Counters, &mut Totals)) {
         if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
-            add(&mut entry.counters);
+            add(&mut entry.counters, &mut entry.totals);
         }
     }
 }

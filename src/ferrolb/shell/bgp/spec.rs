@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
-use ferrolb_core::bgp::rib_out::Filled;
-use ferrolb_core::bgp::wire::{Notification, Open};
+use ferrolb_core::bgp::rib_out::{Filled, Progress};
+use ferrolb_core::bgp::wire::{MessageType, Notification, Open};
 use ferrolb_core::config::{Peer, PeerTarget};
 use ferrolb_core::types::{
     AddressRange, Asn, Family, FamilySet, GroupId, Password, RemoteAs, RouteAttributes, RouterId,
@@ -189,6 +189,10 @@ pub struct SessionStatus {
     pub counters: Counters,
     /// Fields of BGPPeer that were edited and apply from the next connection on.
     pub pending: Vec<&'static str>,
+    /// Counts of all connections since the session was started, or restarted by an edit.
+    pub totals: Totals,
+    /// How many prefixes the peer was sent and still has, and how many wait.
+    pub progress: Progress,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
     /// What the peer offers, while it stands.
@@ -235,6 +239,59 @@ pub struct Counters {
     pub received: fsm::Received,
     /// The families whose End-of-RIB is written.
     pub end_of_rib: FamilySet,
+}
+
+/// What a session has sent and received over all its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How often it became Established.
+    pub established: u64,
+    /// Messages handed to the socket's buffer.
+    pub sent: Messages,
+    /// Messages received, wrong ones with a good header included.
+    pub received: Messages,
+}
+
+/// Counts of messages by their type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// OPEN.
+    pub opens: u64,
+    /// UPDATE, End-of-RIB included.
+    pub updates: u64,
+    /// NOTIFICATION.
+    pub notifications: u64,
+    /// KEEPALIVE.
+    pub keepalives: u64,
+    /// ROUTE-REFRESH.
+    pub route_refreshes: u64,
+}
+
+impl Messages {
+    /// Of all types.
+    pub fn total(&self) -> u64 {
+        let Messages { opens, updates, notifications, keepalives, route_refreshes } = self;
+        opens + updates + notifications + keepalives + route_refreshes
+    }
+
+    pub(super) fn count(&mut self, kind: MessageType) {
+        match kind {
+            MessageType::Open => self.opens += 1,
+            MessageType::Update => self.updates += 1,
+            MessageType::Notification => self.notifications += 1,
+            MessageType::Keepalive => self.keepalives += 1,
+            MessageType::RouteRefresh => self.route_refreshes += 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Messages) {
+        let Messages { opens, updates, notifications, keepalives, route_refreshes } = other;
+        self.opens += opens;
+        self.updates += updates;
+        self.notifications += notifications;
+        self.keepalives += keepalives;
+        self.route_refreshes += route_refreshes;
+    }
 }
 
 impl Counters {

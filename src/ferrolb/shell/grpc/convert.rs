@@ -66,7 +66,7 @@ pub(super) fn session(
         last_sent: status.last_sent.as_ref().map(since),
         last_received: status.last_received.as_ref().map(since),
         pending: status.pending.iter().map(ToString::to_string).collect(),
-        route_count: status.routes.as_ref().map(|r| r.len() as u64),
+        route_count: Some(status.progress.sent as u64),
         routes: status.routes.iter().flatten().filter(|_| routes).map(route).collect(),
     }
 }

@@ -97,7 +97,7 @@ impl Introspection for Service {
         let GetStatusRequest { routes, peer } = request.into_inner();
         let Standing { config, allocations, manifest_errors } =
             within("the main loop", self.desk.status()).await??;
-        let mut sessions = self.sessions(true).await?;
+        let mut sessions = self.sessions(routes).await?;
         if !peer.is_empty() {
             sessions.retain(|s| *s.peer == *peer);
             if sessions.is_empty() {

@@ -47,7 +47,12 @@ impl LogLevel {
 /// Starts logging to standard error: human where it is a terminal, JSON otherwise. A second call changes nothing.
 pub fn init(level: LogLevel) {
     let human = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_max_level(level.filter()).with_writer(std::io::stderr);
+    // The announcing outlives the log's reader: by default, a line that can't be written is complained of with `eprintln`,
+    // which panics where standard error is a closed pipe.
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level.filter())
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let started =
         if human { builder.event_format(Human).try_init() } else { builder.event_format(Json).try_init() };
     // The only error is that a subscriber is set already.

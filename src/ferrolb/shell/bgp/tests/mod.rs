@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use ferrolb_core::bgp::fsm::{self, Role, State};
 use ferrolb_core::bgp::local::InterfaceAddress;
+use ferrolb_core::bgp::rib_out::Progress;
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, CeaseSubcode, ErrorCode, Message, Notification, Open, RefreshSubtype,
     RouteRefresh, Session,
@@ -23,6 +24,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use super::spec::Totals;
 use super::{Event, GroupChange, SessionSpec, SessionStatus, Update, WireConfig, WireHandle, spawn};
 
 const GROUP: GroupId = GroupId(1);
@@ -307,6 +309,12 @@ async fn routes_reach_a_peer_and_only_changes_follow() {
     assert_eq!(session.state, State::Established);
     assert_eq!(session.routes.as_ref().map(Vec::len), Some(9_999));
     assert_eq!(session.counters.updates_sent, 30);
+    assert_eq!(session.progress, Progress { sent: 9_999, pending: 0 });
+    let Totals { established, sent, received } = session.totals;
+    assert_eq!((established, sent.opens, sent.keepalives, sent.updates), (1, 1, 1, 30));
+    assert_eq!((received.opens, received.keepalives, received.route_refreshes), (1, 1, 1));
+    // Two marks, around what was asked for once more.
+    assert_eq!((sent.route_refreshes, sent.total(), received.total()), (2, 34, 3));
 
     // Timers and group are edited without a reset, the AS isn't.
     let mut edited = spec.clone();

@@ -1,0 +1,186 @@
+//! Whether this process does its work: what `/healthz` and `/readyz` answer.
+//!
+//! Health asks the threads themselves, at the time of the question: the *wire* thread for its sessions, the main loop for
+//! a sign of life. Before the start is done there is nothing to ask, and that is healthy, but not ready. Ready means
+//! that the desired set was computed and handed to the wire thread; whether any router answers doesn't count, since a
+//! router that is away must not take the process out of service.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::shell::bgp::{SessionStatus, WireEnded, WireObserver};
+
+/// How long the wire thread may take to answer.
+pub const WIRE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the main loop may take to answer: it may be deciding about many thousands of services.
+pub const MAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// The wire thread, as far as it can be asked where it stands.
+pub trait WireProbe: Send + Sync {
+    /// The sessions, without their routes.
+    fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionStatus>, WireEnded>>;
+}
+
+impl WireProbe for WireObserver {
+    fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionStatus>, WireEnded>> {
+        Box::pin(self.sessions(false))
+    }
+}
+
+/// A question to the main loop whether it is alive; sending anything back is the answer.
+pub type Ping = oneshot::Sender<()>;
+
+/// What the wire thread had to say.
+#[derive(Debug)]
+pub enum WireAnswer {
+    /// It answered.
+    Sessions {
+        /// Where the sessions stand.
+        sessions: Vec<SessionStatus>,
+        /// How long it took.
+        after: Duration,
+    },
+    /// Nothing within [`WIRE_LIMIT`].
+    Silent,
+    /// It has ended.
+    Ended,
+}
+
+/// Asks after everybody's health; cheap to clone.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    wire: OnceLock<Box<dyn WireProbe>>,
+    main: mpsc::Sender<Ping>,
+    /// Sockets and ports for looking in that can't be bound, and why.
+    unbound: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Health {
+    /// Of a process that has just begun, and the questions that its main loop has to answer.
+    pub fn new() -> (Health, mpsc::Receiver<Ping>) {
+        let (main, pings) = mpsc::channel(8);
+        (Health(Arc::new(Inner { wire: OnceLock::new(), main, unbound: Mutex::default() })), pings)
+    }
+
+    /// The desired set has been handed to this wire thread, and the main loop begins.
+    pub fn started(&self, wire: impl WireProbe + 'static) {
+        // A second wire thread isn't a thing.
+        let _ = self.0.wire.set(Box::new(wire));
+    }
+
+    /// A socket or port for looking in can't be bound. The process goes on and isn't ready.
+    pub fn not_bound(&self, what: &'static str, why: String) {
+        self.unbound().insert(what, why);
+    }
+
+    /// It is bound after all.
+    pub fn bound(&self, what: &'static str) {
+        self.unbound().remove(what);
+    }
+
+    /// Asks the wire thread; `None`: it hasn't started.
+    pub async fn ask_wire(&self) -> Option<WireAnswer> {
+        let asked = Instant::now();
+        let wire = self.0.wire.get()?;
+        Some(match timeout(WIRE_LIMIT, wire.sessions()).await {
+            Ok(Ok(sessions)) => WireAnswer::Sessions { sessions, after: asked.elapsed() },
+            Ok(Err(WireEnded)) => WireAnswer::Ended,
+            Err(_) => WireAnswer::Silent,
+        })
+    }
+
+    /// Whether the process should be left running.
+    pub async fn healthy(&self) -> Report {
+        let (wire, main) = tokio::join!(self.ask_wire(), self.ask_main());
+        let wire = match wire {
+            Some(WireAnswer::Sessions { .. }) => Check::ok("wire"),
+            Some(WireAnswer::Silent) => Check::failed(
+                "wire",
+                format!("no answer from the wire thread for {} s", WIRE_LIMIT.as_secs()),
+            ),
+            Some(WireAnswer::Ended) => Check::failed("wire", WireEnded.to_string()),
+            None => return Report(vec![Check::ok("starting")]),
+        };
+        let main = if main {
+            Check::ok("main")
+        } else {
+            Check::failed("main", format!("no answer from the main loop for {} s", MAIN_LIMIT.as_secs()))
+        };
+        Report(vec![wire, main])
+    }
+
+    /// Whether the process announces what it should, and can be looked into.
+    pub async fn ready(&self) -> Report {
+        if self.0.wire.get().is_none() {
+            let why = "what to announce is being decided; nothing is announced yet";
+            return Report(vec![Check::failed("desired-set", why.to_owned())]);
+        }
+        let mut report = self.healthy().await;
+        report.0.push(Check::ok("desired-set"));
+        report.0.extend(self.unbound().iter().map(|(what, why)| Check::failed(what, why.clone())));
+        report
+    }
+
+    async fn ask_main(&self) -> bool {
+        if self.0.wire.get().is_none() {
+            return true;
+        }
+        let (ping, answered) = oneshot::channel();
+        let asked = async { self.0.main.send(ping).await.is_ok() && answered.await.is_ok() };
+        timeout(MAIN_LIMIT, asked).await.unwrap_or(false)
+    }
+
+    fn unbound(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.unbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub failure: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str) -> Check {
+        Check { name, failure: None }
+    }
+
+    fn failed(name: &'static str, why: String) -> Check {
+        Check { name, failure: Some(why) }
+    }
+}
+
+/// All that was looked at; shown as one line a check, `ok NAME` or `failed NAME: why`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report(pub Vec<Check>);
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.0.iter().all(|check| check.failure.is_none())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Check { name, failure } in &self.0 {
+            match failure {
+                None => writeln!(f, "ok {name}")?,
+                Some(why) => writeln!(f, "failed {name}: {why}")?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,484 @@
+//! The metrics: MetalLB's, under MetalLB's names, types and labels, and ours beside them.
+//!
+//! Every metric is in one of the tables below, with how its value is found; `docs/metrics.md` lists them in the same
+//! order, and a test compares. Series exist only while a scrape is answered, made from what stands then: so there is no
+//! series of a session, pool or service that is gone, and ten thousand services cost no memory in between. What the main
+//! loop knows it writes down here as it changes; what the wire thread knows it is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ferrolb_core::bgp::fsm::State;
+use ferrolb_core::config::{Config, Pool, PoolState};
+use ferrolb_core::engine::{Engine, Outcome};
+use ferrolb_core::types::{Family, ServiceKey};
+use prometheus::core::Collector;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Histogram, HistogramOpts, TextEncoder};
+
+use super::health::{WIRE_LIMIT, WireAnswer};
+use crate::shell::bgp::SessionStatus;
+use crate::shell::source::Batch;
+
+/// A metric as it is declared.
+pub(super) struct Declared {
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) labels: &'static [&'static str],
+    help: &'static str,
+}
+
+/// Metrics of one kind of thing, each with how its value is found.
+type Table<T> = &'static [(Declared, fn(&T) -> u64)];
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Declared {
+    Declared { name, kind: MetricType::GAUGE, labels, help }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Declared {
+    Declared { name, kind: MetricType::COUNTER, labels, help }
+}
+
+/// Of a session. MetalLB: the counters of its FRR exporter have these names, with and without `_total`.
+const PEER: &[&str] = &["peer", "vrf"];
+const SESSIONS: Table<SessionStatus> = &[
+    (gauge("metallb_bgp_session_up", PEER, "1 while the session is Established, otherwise 0"), |s| {
+        u64::from(s.state == State::Established)
+    }),
+    (
+        gauge(
+            "metallb_bgp_announced_prefixes_total",
+            PEER,
+            "Prefixes that the peer was sent and still has, of both families",
+        ),
+        |s| s.progress.sent as u64,
+    ),
+    (
+        gauge(
+            "metallb_bgp_pending_prefixes_total",
+            PEER,
+            "Prefixes still to be announced to or withdrawn from the peer",
+        ),
+        |s| s.progress.pending as u64,
+    ),
+    (counter("metallb_bgp_opens_sent", PEER, "OPENs sent"), |s| s.totals.sent.opens),
+    (counter("metallb_bgp_opens_received", PEER, "OPENs received"), |s| s.totals.received.opens),
+    (counter("metallb_bgp_notifications_sent", PEER, "NOTIFICATIONs sent"), |s| s.totals.sent.notifications),
+    (counter("metallb_bgp_updates_total", PEER, "UPDATEs sent, withdrawals and End-of-RIBs included"), |s| {
+        s.totals.sent.updates
+    }),
+    (
+        counter("metallb_bgp_updates_total_received", PEER, "UPDATEs received; their routes are dropped"),
+        |s| s.totals.received.updates,
+    ),
+    (counter("metallb_bgp_keepalives_sent", PEER, "KEEPALIVEs sent"), |s| s.totals.sent.keepalives),
+    (counter("metallb_bgp_keepalives_received", PEER, "KEEPALIVEs received"), |s| {
+        s.totals.received.keepalives
+    }),
+    (
+        counter(
+            "metallb_bgp_route_refresh_sent",
+            PEER,
+            "ROUTE-REFRESHes sent: marks around what the peer asked for once more",
+        ),
+        |s| s.totals.sent.route_refreshes,
+    ),
+    (counter("metallb_bgp_total_sent", PEER, "Messages of all types sent"), |s| s.totals.sent.total()),
+    (counter("metallb_bgp_total_received", PEER, "Messages of all types received"), |s| {
+        s.totals.received.total()
+    }),
+    (
+        counter("ferrolb_bgp_session_established_total", PEER, "How often the session became Established"),
+        |s| s.totals.established,
+    ),
+    (counter("ferrolb_bgp_notifications_received_total", PEER, "NOTIFICATIONs received"), |s| {
+        s.totals.received.notifications
+    }),
+    (
+        gauge(
+            "ferrolb_bgp_families_without_next_hop",
+            PEER,
+            "Agreed address families whose routes aren't sent for want of a next hop",
+        ),
+        |s| s.no_next_hop.iter().count() as u64,
+    ),
+];
+
+/// Of a service's address.
+const ANNOUNCED: Declared = gauge(
+    "metallb_speaker_announced",
+    &["service", "protocol", "node", "ip"],
+    "1 while the node announces the address of the service",
+);
+
+/// Of a pool. MetalLB: gauges, for all their `_total`.
+const POOL: &[&str] = &["pool"];
+const POOLS: Table<Usage> = &[
+    (gauge("metallb_allocator_addresses_total", POOL, "Addresses that the pool may give"), |u| {
+        bounded(u.size.v4.saturating_add(u.size.v6))
+    }),
+    (gauge("metallb_allocator_ipv4_addresses_total", POOL, "IPv4 addresses that the pool may give"), |u| {
+        bounded(u.size.v4)
+    }),
+    (gauge("metallb_allocator_ipv6_addresses_total", POOL, "IPv6 addresses that the pool may give"), |u| {
+        bounded(u.size.v6)
+    }),
+    (gauge("metallb_allocator_addresses_in_use_total", POOL, "Distinct addresses of the pool in use"), |u| {
+        u.used.len() as u64
+    }),
+    (
+        gauge(
+            "metallb_allocator_ipv4_addresses_in_use_total",
+            POOL,
+            "Distinct IPv4 addresses of the pool in use",
+        ),
+        |u| u.used.iter().filter(|ip| ip.is_ipv4()).count() as u64,
+    ),
+    (
+        gauge(
+            "metallb_allocator_ipv6_addresses_in_use_total",
+            POOL,
+            "Distinct IPv6 addresses of the pool in use",
+        ),
+        |u| u.used.iter().filter(|ip| ip.is_ipv6()).count() as u64,
+    ),
+];
+
+/// Of the process.
+const PROCESS: Table<Board> = &[
+    (counter("metallb_k8s_client_updates_total", &[], "Changes of objects that were taken in"), |b| {
+        b.updates
+    }),
+    (
+        counter(
+            "metallb_k8s_client_update_errors_total",
+            &[],
+            "Changes that couldn't be taken in: manifests that can't be read, and configurations with errors",
+        ),
+        |b| b.update_errors,
+    ),
+    (gauge("metallb_k8s_client_config_loaded_bool", &[], "1 once a configuration was taken in"), |b| {
+        u64::from(b.loaded)
+    }),
+    (
+        gauge(
+            "metallb_k8s_client_config_stale_bool",
+            &[],
+            "1 while anything of the configuration or the manifests is rejected, so that what counts may be older than what is written there",
+        ),
+        |b| u64::from(b.config_errors + b.manifest_problems > 0),
+    ),
+    (gauge("ferrolb_config_errors", &[], "Errors of the configuration that stand"), |b| b.config_errors),
+    (gauge("ferrolb_config_warnings", &[], "Warnings of the configuration that stand"), |b| {
+        b.config_warnings
+    }),
+    (gauge("ferrolb_manifest_problems", &[], "Files and documents that can't be read"), |b| {
+        b.manifest_problems
+    }),
+];
+
+const BUILD: Declared = gauge("ferrolb_build_info", &["version"], "1, for the version that runs");
+const START: Declared =
+    gauge("process_start_time_seconds", &[], "When the process started, in seconds since 1970");
+const WIRE_UP: Declared = gauge(
+    "ferrolb_wire_up",
+    &[],
+    "1 where the wire thread, which owns the sessions, answered this scrape in time",
+);
+const WIRE_ANSWER: Declared = gauge(
+    "ferrolb_wire_answer_seconds",
+    &[],
+    "How long the wire thread took to answer this scrape, 2 at most",
+);
+const CONVERGENCE: Declared = Declared {
+    name: "ferrolb_convergence_seconds",
+    kind: MetricType::HISTOGRAM,
+    labels: &[],
+    help: "From a change of manifests being noticed until the changed routes were with the wire thread, which writes them at once",
+};
+/// In seconds: the goal is 2 ms, and 20 ms at the worst.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// All that is declared, in the order in which it is served.
+#[cfg(test)]
+pub(super) fn declared() -> impl Iterator<Item = &'static Declared> {
+    let sessions = SESSIONS.iter().map(|(declared, _)| declared);
+    let pools = POOLS.iter().map(|(declared, _)| declared);
+    let process = PROCESS.iter().map(|(declared, _)| declared);
+    let rest = [&BUILD, &START, &WIRE_UP, &WIRE_ANSWER, &CONVERGENCE];
+    sessions.chain([&ANNOUNCED]).chain(pools).chain(process).chain(rest)
+}
+
+/// Collects what the metrics are made of.
+pub struct Metrics {
+    node: String,
+    started: f64,
+    convergence: Histogram,
+    board: Mutex<Board>,
+}
+
+/// What the main loop has written down.
+#[derive(Clone, Default)]
+struct Board {
+    updates: u64,
+    update_errors: u64,
+    loaded: bool,
+    config_errors: u64,
+    config_warnings: u64,
+    manifest_problems: u64,
+    pools: Arc<BTreeMap<Arc<str>, Size>>,
+    /// Shared with a scrape while that is answered, so that neither waits for the other.
+    services: Arc<BTreeMap<ServiceKey, Shown>>,
+}
+
+/// How many addresses a pool may give.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    v4: u128,
+    v6: u128,
+}
+
+/// A service that has addresses.
+#[derive(Clone)]
+struct Shown {
+    ips: Box<[IpAddr]>,
+    pool: Option<Arc<str>>,
+    announced: bool,
+}
+
+/// A pool, as a scrape shows it.
+struct Usage {
+    size: Size,
+    used: BTreeSet<IpAddr>,
+}
+
+impl Metrics {
+    /// Of a process on this node that began at `started`.
+    ///
+    /// # Errors
+    /// A metric is declared wrongly.
+    pub fn new(node: &str, started: SystemTime) -> Result<Metrics, prometheus::Error> {
+        let options = HistogramOpts::new(CONVERGENCE.name, CONVERGENCE.help).buckets(BUCKETS.to_vec());
+        Ok(Metrics {
+            node: node.to_owned(),
+            started: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+            convergence: Histogram::with_opts(options)?,
+            board: Mutex::default(),
+        })
+    }
+
+    /// A batch is about to be applied.
+    pub fn batch(&self, batch: &Batch) {
+        let (problems, cleared) = (batch.problems.len() as u64, batch.cleared.len() as u64);
+        let mut board = self.board();
+        board.updates += batch.changes.len() as u64;
+        board.update_errors += problems;
+        board.manifest_problems = (board.manifest_problems + problems).saturating_sub(cleared);
+    }
+
+    /// A batch was applied, with this outcome.
+    pub fn outcome(&self, engine: &Engine, outcome: &Outcome) {
+        let mut board = self.board();
+        board.loaded = true;
+        if outcome.reconfigured {
+            board.configure(engine.config());
+            // All of them: where the node itself has gone, no service tells of it.
+            let services = engine.allocator().iter();
+            let shown = services.filter_map(|(key, _)| Some((key.clone(), Shown::of(engine, key)?)));
+            board.services = Arc::new(shown.collect());
+            return;
+        }
+        let announcements = outcome.announcements.iter().map(|(key, _)| key);
+        for key in outcome.allocations.iter().chain(announcements) {
+            let services = Arc::make_mut(&mut board.services);
+            match Shown::of(engine, key) {
+                Some(shown) => services.insert(key.clone(), shown),
+                None => services.remove(key),
+            };
+        }
+    }
+
+    /// The routes that follow from a change noticed at `since` are now with the wire thread.
+    pub fn converged(&self, since: Instant) {
+        self.convergence.observe(since.elapsed().as_secs_f64());
+    }
+
+    /// All metrics in Prometheus' text format. `wire` is what the wire thread said; `None`: it hasn't started.
+    pub fn exposition(&self, wire: Option<&WireAnswer>) -> String {
+        let board = self.board().clone();
+        let mut page = Page::default();
+        if let Some(WireAnswer::Sessions { sessions, .. }) = wire {
+            // By address, as the label is: a session that is about to end has a successor with the same one.
+            let sessions: BTreeMap<SocketAddr, &SessionStatus> =
+                sessions.iter().map(|session| (session.remote, session)).collect();
+            for (declared, value) in SESSIONS {
+                let series = sessions.iter().map(|(remote, session)| {
+                    (vec![remote.to_string(), "default".to_owned()], value(session) as f64)
+                });
+                page.put(declared, series);
+            }
+        }
+        let announced = board.services.iter().filter(|(_, shown)| shown.announced);
+        let announced = announced.flat_map(|(key, shown)| {
+            shown
+                .ips
+                .iter()
+                .map(|ip| (vec![key.to_string(), "bgp".to_owned(), self.node.clone(), ip.to_string()], 1.0))
+        });
+        page.put(&ANNOUNCED, announced);
+        let pools = board.usage();
+        for (declared, value) in POOLS {
+            page.put(
+                declared,
+                pools.iter().map(|(pool, usage)| (vec![pool.to_string()], value(usage) as f64)),
+            );
+        }
+        for (declared, value) in PROCESS {
+            page.put(declared, [(vec![], value(&board) as f64)]);
+        }
+        page.put(&BUILD, [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)]);
+        page.put(&START, [(vec![], self.started)]);
+        if let Some(answer) = wire {
+            let (up, after) = match answer {
+                WireAnswer::Sessions { after, .. } => (1.0, *after),
+                WireAnswer::Silent | WireAnswer::Ended => (0.0, WIRE_LIMIT),
+            };
+            page.put(&WIRE_UP, [(vec![], up)]);
+            page.put(&WIRE_ANSWER, [(vec![], after.as_secs_f64())]);
+        }
+        page.encode(&self.convergence.collect());
+        page.0
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn configure(&mut self, config: &Config) {
+        self.config_errors = config.errors.len() as u64;
+        self.config_warnings = config.warnings.len() as u64;
+        self.update_errors += u64::from(!config.errors.is_empty());
+        let usable = config.pools.iter().filter(|pool| pool.state != PoolState::Invalid);
+        self.pools = Arc::new(usable.map(|pool| (pool.name.clone(), Size::of(pool))).collect());
+    }
+
+    fn usage(&self) -> BTreeMap<Arc<str>, Usage> {
+        let usage =
+            |(name, size): (&Arc<str>, &Size)| (name.clone(), Usage { size: *size, used: BTreeSet::new() });
+        let mut pools: BTreeMap<Arc<str>, Usage> = self.pools.iter().map(usage).collect();
+        for shown in self.services.values() {
+            if let Some(usage) = shown.pool.as_ref().and_then(|pool| pools.get_mut(pool)) {
+                usage.used.extend(&shown.ips);
+            }
+        }
+        pools
+    }
+}
+
+impl Shown {
+    /// `None`: the service has no address.
+    fn of(engine: &Engine, key: &ServiceKey) -> Option<Shown> {
+        let allocation = engine.allocator().get(key).filter(|allocation| !allocation.ips.is_empty())?;
+        Some(Shown {
+            ips: allocation.ips.as_slice().into(),
+            pool: allocation.pool.clone(),
+            announced: engine.routes().reason(key) == Some(None),
+        })
+    }
+}
+
+impl Size {
+    fn of(pool: &Pool) -> Size {
+        let mut ranges = pool.ranges.clone();
+        ranges.sort();
+        let mut size = Size::default();
+        // The highest address counted so far: entries of a pool may overlap.
+        let mut counted: Option<IpAddr> = None;
+        for range in ranges {
+            let known = counted.filter(|last| Family::of(*last) == range.family());
+            let last = number(range.last());
+            let first = known.map_or(number(range.first()), |last| {
+                number(range.first()).max(number(last).saturating_add(1))
+            });
+            if first > last {
+                continue;
+            }
+            counted = Some(range.last());
+            let all = (last - first).saturating_add(1);
+            match range.family() {
+                Family::V4 if pool.avoid_buggy_ips => {
+                    let buggy = buggy_up_to(last) - first.checked_sub(1).map_or(0, buggy_up_to);
+                    size.v4 = size.v4.saturating_add(all - buggy);
+                }
+                Family::V4 => size.v4 = size.v4.saturating_add(all),
+                Family::V6 => size.v6 = size.v6.saturating_add(all),
+            }
+        }
+        size
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// How many IPv4 addresses up to this one end in .0 or .255.
+fn buggy_up_to(address: u128) -> u128 {
+    (address >> 8) * 2 + 1 + u128::from(address & 0xff == 0xff)
+}
+
+/// MetalLB: counts of addresses are signed 64-bit numbers, and stop at the greatest of them.
+fn bounded(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs())
+}
+
+/// What is served.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    /// One metric with its series: values of its labels, and its own. Without series it isn't there.
+    fn put(&mut self, declared: &Declared, series: impl IntoIterator<Item = (Vec<String>, f64)>) {
+        let metric = |(values, value): (Vec<String>, f64)| {
+            let labels = declared.labels.iter().zip(values).map(|(name, value)| {
+                let mut label = LabelPair::default();
+                label.set_name((*name).to_owned());
+                label.set_value(value);
+                label
+            });
+            let mut metric = Metric::from_label(labels.collect());
+            if declared.kind == MetricType::COUNTER {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            } else {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
+            metric
+        };
+        let metrics: Vec<Metric> = series.into_iter().map(metric).collect();
+        if metrics.is_empty() {
+            return;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(declared.name.to_owned());
+        family.set_help(declared.help.to_owned());
+        family.set_field_type(declared.kind);
+        family.set_metric(metrics);
+        self.encode(&[family]);
+    }
+
+    fn encode(&mut self, families: &[MetricFamily]) {
+        // It refuses a metric without name or series, and there are none here.
+        let _ = TextEncoder::new().encode_utf8(families, &mut self.0);
+    }
+}

@@ -1,0 +1,5 @@
+#!/bin/sh
+set -eu
+
+setsid gobgpd -f /run/lab/router/gobgpd.toml --pprof-disable </dev/null >>/run/gobgpd.log 2>&1 &
+timeout 10 sh -c 'until gobgp neighbor >/dev/null 2>&1; do sleep 0.05; done'

@@ -157,7 +157,7 @@ class RouterCases:
         other = self.router.life("ebgp4")
         with self.filtered(rule):
             until("the hold timer's end", lambda: self._ended("short4", direction, HOLD_TIMER_EXPIRED), SECONDS)
-            self.assertFalse(self.router.established("short4"))
+            until("short4 down", lambda: not self.router.established("short4"), SECONDS)
             self.wait_no_path(WEB4, "short4")
         self.router.forgive("short4")
         self.wait_path(WEB4, "short4")

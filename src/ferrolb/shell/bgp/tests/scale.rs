@@ -45,7 +45,7 @@ async fn a_shut_window_costs_the_others_nothing() {
         let before = Instant::now();
         bench.apply(None, change(n)).await;
         peer.update().await;
-        assert!(before.elapsed() < Duration::from_millis(200), "{:?}", before.elapsed());
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
     }
     // What has come is what is counted.
     let counters = bench.status("other").await.counters;

@@ -111,12 +111,19 @@ class Lab:
         """
         if name in self.nodes and _start_time(self.nodes[name][0]) == self.nodes[name][1]:
             raise LabError(f"node {name} of lab {self.name} is up")
-        self._start_node(plan.nodes[name])
-        for first, second in plan.links:
-            if name in (first.node, second.node):
+        links = [link for link in plan.links if name in (link[0].node, link[1].node)]
+        for first, second in links:
+            self._unlink(second if first.node == name else first)
+        try:
+            self._start_node(plan.nodes[name])
+            for first, second in links:
                 self._link(first, second)
-        for argv in plan.nodes[name].exec:
-            self.run(name, argv)
+            for argv in plan.nodes[name].exec:
+                self.run(name, argv)
+        except BaseException:
+            if name in self.nodes:
+                self.kill(name)
+            raise
 
     def kill(self, node):
         """Ends a node as a power cut does: all its processes and links at once."""
@@ -194,6 +201,11 @@ class Lab:
              "type", "veth", "peer", "name", second.interface, "netns", pids[1])
         for end, pid in zip((first, second), pids):
             _run("nsenter", "-t", pid, "-n", "ip", "link", "set", end.interface, "up")
+
+    def _unlink(self, end):
+        """A busy kernel takes its time to remove the links of a node that is gone."""
+        argv = ["ip", "link", "delete", end.interface]
+        subprocess.run(["nsenter", "-t", self._process(end.node), "-n", "--", *argv], capture_output=True)
 
 
 def names():

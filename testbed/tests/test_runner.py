@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from labkit import runner, topology
+from labkit import cgroups, runner, topology
 from labkit.runner import LAB, PYTHON, STATE_ROOT, Lab, LabError
 from labkit.wait import until
 
@@ -141,6 +141,32 @@ class Ending(Case):
         until("no eth1 left", lambda: "eth1" not in interfaces(lab, "a"), 5.0)
         with self.assertRaisesRegex(LabError, "no node 'b'"):
             lab.run("b", ["true"])
+
+    def test_a_killed_node_comes_back_with_new_links_and_its_commands(self):
+        lab, plan = self.up(), topology.load(self.file())
+        with self.assertRaisesRegex(LabError, "node b .* is up"):
+            lab.revive(plan, "b")
+        lab.kill("b")
+        lab.revive(plan, "b")
+        self.assertIn("192.0.2.2/24", lab.run("b", ["ip", "address", "show", "eth7"]))
+        self.assertIn("eth1", interfaces(lab, "a"))
+
+    def test_a_cgroup_of_a_lab_goes_with_it(self):
+        lab = self.up()
+        cgroups.make(f"{lab.cgroup}/a/system")
+        made = [root / lab.cgroup / "a/system" for root in cgroups.hierarchies()]
+        self.assertTrue(made and all(folder.is_dir() for folder in made), made)
+        for folder in made:
+            lab.run("a", ["sh", "-c", f"(echo 0 >{folder}/cgroup.procs; exec sleep 60) >/dev/null 2>&1 &"])
+        lab.down()
+        self.assertFalse([folder for folder in made if folder.parents[1].exists()])
+
+    def test_a_command_beside_a_node_has_its_network_and_the_hosts_files(self):
+        lab = self.up()
+        command = lab.beside("a", ["sh", "-c", f"ls {lab.folder}; cat /proc/net/dev"])
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        self.assertIn("state.json", said)
+        self.assertIn("eth1", said)
 
     def test_a_node_ends_with_its_command_as_a_container_does(self):
         lab = self.up(PAIR.replace("sleep infinity", "sleep 1"))

@@ -2,5 +2,7 @@
 //! the kernel relies on are asserted at compile time.
 
 mod md5;
+mod memory;
 
 pub use md5::set_md5_key;
+pub use memory::{keep_few_arenas, return_free_memory};

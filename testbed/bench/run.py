@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""`make bench`: measures FerroLB beside BIRD, FRR and GoBGP in one run (root).
+
+    run.py [--full] [--only PART...] [--out FOLDER]
+
+Quick, within three minutes, it writes its report to target/bench; in full, within half an hour, it writes
+docs/benchmarks.md with docs/benchmarks/. Where time runs out, what is left gets fewer rounds, and the tables show how many.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import change  # noqa: E402
+import feed  # noqa: E402
+import idle  # noqa: E402
+import report  # noqa: E402
+import tor  # noqa: E402
+from announcers import ANNOUNCERS  # noqa: E402
+from bound import Bound  # noqa: E402
+from labkit import build, topology  # noqa: E402
+from labkit.runner import Lab  # noqa: E402
+
+NAMES = list(ANNOUNCERS)
+VERSIONS = {
+    "ferrolb": [None, "--version"], "bird": ["bird", "--version"], "frr": ["/usr/lib/frr/bgpd", "--version"], "gobgp": ["gobgpd", "--version"],
+}
+OWN_LOAD = 1.5
+LOAD_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How much is measured: numbers of routes, rounds and events."""
+
+    minutes: float
+    feed: dict  # routes -> rounds
+    changes: dict  # announcer -> events of each kind, with 10,000 standing
+    events: list  # numbers of services
+    event_count: int
+    burst_rounds: int
+    idle_seconds: int
+    tor_feed: dict  # routes -> rounds
+    tor_standing: int
+    tor_count: int
+
+
+QUICK = Mode(2.75, {1000: 3, 10_000: 3}, {"ferrolb": 200, "bird": 200, "frr": 30, "gobgp": 30}, [1000, 10_000], 100, 1, 5, {10_000: 1}, 1000, 5)
+FULL = Mode(
+    30, {1000: 7, 10_000: 7, 100_000: 3}, {"ferrolb": 500, "bird": 500, "frr": 100, "gobgp": 100}, [1000, 10_000, 100_000], 300, 5, 60,
+    {10_000: 5, 100_000: 1}, 10_000, 20,
+)
+
+
+def parts(lab, mode, bound):
+    """Each part of a run, by its name in the results: what to call."""
+    return {
+        "feed": lambda: feed.run(lab, NAMES, list(mode.feed), mode.feed, bound),
+        "change": lambda: change.changes(lab, NAMES, 10_000, mode.changes, bound),
+        "burst": lambda: change.bursts(lab, 10_000, mode.burst_rounds, bound),
+        "tor_feed": lambda: [row for routes, rounds in mode.tor_feed.items() for row in tor.feeds(lab, NAMES, routes, rounds, bound)],
+        "tor_change": lambda: tor.changes(lab, NAMES, mode.tor_standing, mode.tor_count, bound),
+        "events": lambda: change.events(lab, mode.events, mode.event_count, bound),
+        "idle": lambda: idle.run(lab, NAMES, 10_000, mode.idle_seconds, bound),
+    }
+
+
+class Load:
+    """The machine's load average before the run, and the highest meanwhile."""
+
+    def __init__(self):
+        self.before = self.highest = os.getloadavg()[0]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while True:
+            self.highest = max(self.highest, os.getloadavg()[0])
+            time.sleep(LOAD_SECONDS)
+
+
+def version(command):
+    said = subprocess.run([command[0] or str(build.binary()), *command[1:]], capture_output=True, text=True)
+    found = re.search(r"\d+\.\d+(\.\d+)*", said.stdout + said.stderr)
+    return found.group() if found else "unknown"
+
+
+def machine():
+    """What the figures depend on."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return {
+        "cpus": os.cpu_count(), "model": model.group(1).strip() if model else platform.machine(), "kernel": platform.release(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", nargs="+", default=None, metavar="PART")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    mode = FULL if args.full else QUICK
+    load, begun = Load(), time.monotonic()
+    results = {
+        "command": "make bench BENCH=full" if args.full else "make bench", "date": datetime.date.today().isoformat(), "machine": machine(),
+        "versions": {name: version(command) for name, command in VERSIONS.items()}, "own_load": OWN_LOAD,
+    }
+    lab = Lab.claim(f"bench-{os.getpid()}", keep=False)
+    try:
+        lab.build(topology.load(HERE.parent / "topologies/bench.clab.yml"))
+        for name, measure in parts(lab, mode, Bound(mode.minutes * 60)).items():
+            results[name] = measure() if args.only is None or name in args.only else []
+    finally:
+        lab.down()
+    results["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    results["load"] = {"before": round(load.before, 1), "highest": round(load.highest, 1)}
+    document = report.DOCUMENT if args.full and not args.out else None
+    folder = args.out or (report.FOLDER if args.full else build.target_folder() / "bench")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(dump(results), encoding="utf-8")
+    report.write(results, document or folder / "benchmarks.md", folder)
+    print(f"\n{report.goals_table(results)}\n{document or folder / 'benchmarks.md'} has the tables, {folder} the plots")
+
+
+def dump(results):
+    """One line a row, so that a diff shows what changed."""
+    lines = []
+    for key, value in results.items():
+        if isinstance(value, list):
+            rows = ",\n".join(f"    {json.dumps(row)}" for row in value)
+            lines.append(f'  "{key}": [\n{rows}\n  ]' if value else f'  "{key}": []')
+        else:
+            lines.append(f'  "{key}": {json.dumps(value)}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()

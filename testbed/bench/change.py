@@ -108,24 +108,20 @@ def summary(times):
 
 def changes(lab, names, routes, count, bound):
     """A row for each announcer, one after another, since each has its routes standing all the while."""
-    rows = []
-    for name in names:
+    for number, name in enumerate(names):
         if bound.over():
-            break
+            return
         with standing(lab, name, routes) as (_, _, peer, events):
-            times = singles(peer, events, routes, count[name], bound)
+            times = singles(peer, events, routes, count[name], bound.part(1 / (len(names) - number)))
         if times["added"] and times["withdrawn"]:
-            rows.append({"announcer": name, "standing": routes, **{kind: summary(ms) for kind, ms in times.items()}})
-            print(f"change {name}: " + ', '.join(f"{kind} p50 {rows[-1][kind]['p50']}, p99 {rows[-1][kind]['p99']} ms" for kind in times), flush=True)
-    return rows
+            yield {"announcer": name, "standing": routes, **{kind: summary(ms) for kind, ms in times.items()}}
 
 
 def events(lab, sizes, count, bound):
     """What one endpoint event costs FerroLB with so many services: wall clock and CPU; start and memory on the way."""
-    rows = []
     for services in sizes:
         if bound.over():
-            break
+            return
         with standing(lab, "ferrolb", services) as (_, running, peer, files):
             start = max(update.at for update in peer.updates if update.announced) - running.started
             resident, updates = resident_mib(running.pid), sum(1 for update in peer.updates if update.announced)
@@ -136,9 +132,7 @@ def events(lab, sizes, count, bound):
         both = times["added"] + times["withdrawn"]
         if both:
             row = {"services": services, "start_seconds": round(start, 2), "updates": updates, "resident_mib": round(resident, 1)}
-            rows.append({**row, "wall_ms": summary(both), "cpu_us": round(cpu / len(both) * 1e6, 1)})
-            print(f"events {services}: p50 {rows[-1]['wall_ms']['p50']} ms, {rows[-1]['cpu_us']} us of CPU, start {row['start_seconds']} s", flush=True)
-    return rows
+            yield {**row, "wall_ms": summary(both), "cpu_us": round(cpu / len(both) * 1e6, 1)}
 
 
 def burst(peer, before, first, last, there):
@@ -151,10 +145,9 @@ def burst(peer, before, first, last, there):
 
 
 def bursts(lab, routes, rounds, bound):
-    """1,000 services at once, each in a file of its own or all in one: their endpoints go and come back."""
-    rows = []
+    """A row for each burst: the endpoints of 1,000 services go or come back, each in a file of its own or all in one."""
     if bound.over():
-        return rows
+        return
     with standing(lab, "ferrolb", routes) as (plan, _, peer, files):
         announcers.write_services(files.folder, "burst.yaml", range(routes, routes + BURST))
         complete(peer, routes + BURST)
@@ -170,10 +163,7 @@ def bursts(lab, routes, rounds, bound):
         for layout, act in (("1,000 files", own_files), ("one file", one_file)):
             for there in (False, True) * rounds:
                 if bound.over():
-                    break
+                    return
                 time.sleep(DAMPED_SECONDS)
                 before = {"announced": peer.announced, "withdrawn": peer.withdrawn, "updates": len(peer.updates)}
-                row = burst(peer, before, *act(there), there)
-                rows.append({"layout": layout, "kind": "added" if there else "withdrawn", **row})
-                print(f"burst {rows[-1]}", flush=True)
-    return rows
+                yield {"layout": layout, "kind": "added" if there else "withdrawn", **burst(peer, before, *act(there), there)}

@@ -12,7 +12,7 @@ from inside import open_socket
 from sink import Sink
 
 PEER, LOCAL = "198.51.100.1", "198.51.100.2"
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 class Missing(Exception):
@@ -58,7 +58,6 @@ def measure(lab, name, routes):
 
 def run(lab, names, sizes, rounds, bound):
     """A row for each size and announcer, round by round in turn; `rounds` gives their number for each size."""
-    rows = []
     for routes in sizes:
         results = {name: [] for name in names}
         for _ in range(rounds[routes]):
@@ -67,6 +66,4 @@ def run(lab, names, sizes, rounds, bound):
                     results[name].append(measure(lab, name, routes))
         for name, runs in results.items():
             if runs:
-                rows.append({"routes": routes, "announcer": name, "ms": [round(ms, 3) for ms, _ in runs], "updates": max(n for _, n in runs)})
-                print(f"feed {routes} {name}: {rows[-1]['ms']} ms, {rows[-1]['updates']} UPDATEs", flush=True)
-    return rows
+                yield {"routes": routes, "announcer": name, "ms": [round(ms, 3) for ms, _ in runs], "updates": max(n for _, n in runs)}

@@ -12,12 +12,11 @@ SETTLE_SECONDS = 3.0
 
 def run(lab, names, routes, seconds, bound):
     """A row for each announcer, one after another."""
-    rows = []
     for peer in PEERS:
         lab.run("sink", ["ip", "address", "replace", f"{peer}/24", "dev", "eth1"])
     for name in names:
         if bound.over():
-            break
+            return
         with feed.announcer(lab, name, routes, peers=[(peer, LOCAL) for peer in PEERS]) as (_, running), contextlib.ExitStack() as stack:
             sinks = [feed.sink(lab, running, peer) for peer in PEERS]
             for peer in sinks:
@@ -33,6 +32,4 @@ def run(lab, names, routes, seconds, bound):
                 "cpu_ms": round((cpu_seconds(running.pid) - before) * 1000, 2),
                 "resident_mib": round(resident_mib(running.pid), 1), "peak_mib": round(resident_mib(running.pid, "VmHWM"), 1),
             }
-        rows.append(row)
-        print(f"idle {row}", flush=True)
-    return rows
+        yield row

@@ -90,6 +90,8 @@ def route_changes(data):
     at = 0
     while len(data) - at >= NETLINK_HEADER.size:
         size, kind = NETLINK_HEADER.unpack_from(data, at)[:2]
+        if size < NETLINK_HEADER.size + ROUTE_MESSAGE.size or at + size > len(data):
+            return
         inner, end = at + NETLINK_HEADER.size + ROUTE_MESSAGE.size, at + size
         if kind in (RTM_NEWROUTE, RTM_DELROUTE) and data[at + NETLINK_HEADER.size + 1] == 32:
             while end - inner >= 4:

@@ -2,7 +2,7 @@
 import math
 from html import escape
 
-WIDTH, LEFT, RIGHT, TOP, ROW, GAP, BOTTOM = 760, 200, 110, 62, 24, 14, 48
+WIDTH, LEFT, RIGHT, TOP, ROW, GAP, BOTTOM = 790, 240, 110, 62, 24, 14, 48
 COLOURS = {  # on a light page, on a dark one
     "ferrolb": ("#0b63c5", "#6cb2ff"), "bird": ("#2b8a3e", "#69db7c"), "frr": ("#c2550a", "#ffa94d"), "gobgp": ("#8f3aa8", "#da91f0"),
 }

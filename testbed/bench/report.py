@@ -17,6 +17,8 @@ FEED_GOALS = {10_000: 2.0, 100_000: 10.0}
 
 
 def table(head, rows):
+    if not rows:
+        return "Not measured in this run.\n"
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [head, ["---"] * len(head), *rows]) + "\n"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`make bench`: measures FerroLB beside BIRD, FRR and GoBGP in one run (root).
 
-    run.py [--full] [--only PART...] [--out FOLDER]
+    run.py [--full] [--minutes N] [--only PART...] [--out FOLDER]
 
 Quick, within three minutes, it writes its report to target/bench; in full, within half an hour, it writes
 docs/benchmarks.md with docs/benchmarks/. Where time runs out, what is left gets fewer rounds, and the tables show how many.
@@ -30,9 +30,11 @@ import tor  # noqa: E402
 from announcers import ANNOUNCERS  # noqa: E402
 from bound import Bound  # noqa: E402
 from labkit import build, topology  # noqa: E402
-from labkit.runner import Lab  # noqa: E402
+from labkit.runner import Lab, LabError  # noqa: E402
+from labkit.wait import Late  # noqa: E402
 
 NAMES = list(ANNOUNCERS)
+PARTS = ["feed", "change", "burst", "tor_feed", "tor_change", "events", "idle"]
 VERSIONS = {
     "ferrolb": [None, "--version"], "bird": ["bird", "--version"], "frr": ["/usr/lib/frr/bgpd", "--version"], "gobgp": ["gobgpd", "--version"],
 }
@@ -63,17 +65,42 @@ FULL = Mode(
 )
 
 
-def parts(lab, mode, bound):
-    """Each part of a run, by its name in the results: what to call."""
+def parts(lab, mode):
+    """Each part of a run, by its name in the results: its weight when time is shared out, and what to call with its bound."""
     return {
-        "feed": lambda: feed.run(lab, NAMES, list(mode.feed), mode.feed, bound),
-        "change": lambda: change.changes(lab, NAMES, 10_000, mode.changes, bound),
-        "burst": lambda: change.bursts(lab, 10_000, mode.burst_rounds, bound),
-        "tor_feed": lambda: [row for routes, rounds in mode.tor_feed.items() for row in tor.feeds(lab, NAMES, routes, rounds, bound)],
-        "tor_change": lambda: tor.changes(lab, NAMES, mode.tor_standing, mode.tor_count, bound),
-        "events": lambda: change.events(lab, mode.events, mode.event_count, bound),
-        "idle": lambda: idle.run(lab, NAMES, 10_000, mode.idle_seconds, bound),
+        "feed": (4, lambda bound: feed.run(lab, NAMES, list(mode.feed), mode.feed, bound)),
+        "change": (4, lambda bound: change.changes(lab, NAMES, 10_000, mode.changes, bound)),
+        "burst": (2, lambda bound: change.bursts(lab, 10_000, mode.burst_rounds, bound)),
+        "tor_feed": (3, lambda bound: [row for routes, rounds in mode.tor_feed.items() for row in tor.feeds(lab, NAMES, routes, rounds, bound)]),
+        "tor_change": (3, lambda bound: tor.changes(lab, NAMES, mode.tor_standing, mode.tor_count, bound)),
+        "events": (2, lambda bound: change.events(lab, mode.events, mode.event_count, bound)),
+        "idle": (5, lambda bound: idle.run(lab, NAMES, 10_000, mode.idle_seconds, bound)),
     }
+
+
+def measure(lab, mode, minutes, wanted):
+    """The rows of each part, as far as it came; a part that failed is named in the second answer."""
+    rows, failed, bound, todo = {}, [], Bound(minutes * 60), parts(lab, mode)
+    for name in list(todo):
+        weights = sum(weight for weight, _ in todo.values())
+        weight, act = todo.pop(name)
+        rows[name] = []
+        if name not in wanted:
+            continue
+        try:
+            for row in act(bound.part(weight / weights)):
+                rows[name].append(row)
+                print(f"{name}: {brief(row)}", flush=True)
+        except (feed.Missing, Late, LabError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed.append(name)
+    return rows, failed
+
+
+def brief(row):
+    """One line of a row: without its distributions."""
+    shown = {key: {k: v for k, v in value.items() if k != "percentiles"} if isinstance(value, dict) else value for key, value in row.items()}
+    return json.dumps(shown).replace('"', "")
 
 
 class Load:
@@ -107,8 +134,9 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--only", nargs="+", default=None, metavar="PART")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--minutes", type=float, default=None, help="another bound than the mode's")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--out", type=Path, default=None, help="another folder for all that is written")
     args = parser.parse_args()
     mode = FULL if args.full else QUICK
     load, begun = Load(), time.monotonic()
@@ -119,8 +147,8 @@ def main():
     lab = Lab.claim(f"bench-{os.getpid()}", keep=False)
     try:
         lab.build(topology.load(HERE.parent / "topologies/bench.clab.yml"))
-        for name, measure in parts(lab, mode, Bound(mode.minutes * 60)).items():
-            results[name] = measure() if args.only is None or name in args.only else []
+        rows, failed = measure(lab, mode, args.minutes or mode.minutes, args.only)
+        results |= rows
     finally:
         lab.down()
     results["minutes"] = round((time.monotonic() - begun) / 60, 1)
@@ -131,6 +159,8 @@ def main():
     (folder / "results.json").write_text(dump(results), encoding="utf-8")
     report.write(results, document or folder / "benchmarks.md", folder)
     print(f"\n{report.goals_table(results)}\n{document or folder / 'benchmarks.md'} has the tables, {folder} the plots")
+    if failed:
+        sys.exit(f"bench: these parts failed: {', '.join(failed)}")
 
 
 def dump(results):

@@ -18,7 +18,7 @@ from watch import Client, Watch
 
 ROUTER, LOCAL = "192.0.2.1", "192.0.2.2"
 TARGETS = 16
-SECONDS = 60.0
+SECONDS = 300.0
 RESPONDER = Path(__file__).resolve().parents[1] / "responder.py"
 # Several answers' worth of silence: the client has lost the service.
 SILENT_SECONDS = 0.05
@@ -103,24 +103,17 @@ def feeds(lab, names, routes, rounds, bound):
             for name in names:
                 if not bound.over():
                     results[name].append(one_feed(lab, name, routes))
-    rows = []
     for name, runs in results.items():
         if runs:
-            rows.append({"announcer": name, "routes": routes, **{f"{what}_ms": [run[what] for run in runs] for what in runs[0]}})
-            print(f"tor feed {rows[-1]}", flush=True)
-    return rows
+            yield {"announcer": name, "routes": routes, **{f"{what}_ms": [run[what] for run in runs] for what in runs[0]}}
 
 
 def one_change(watch, client, events, host, i, there):
     """One route: milliseconds from the event until wire, router's kernel and client have it."""
-    client.targets = [host]
-    if not there:
-        # It must be answered before it can fall silent.
-        client.first.clear()
-        if not client.wait_all(SECONDS):
-            raise Missing(f"the client wasn't answered by {host} before its withdrawal")
-    else:
-        client.first.clear()
+    client.ask([host])
+    # It must be answered before it can fall silent.
+    if not there and not client.wait_all(SECONDS):
+        raise Missing(f"the client wasn't answered by {host} before its withdrawal")
     begun = events.set(i, there)
     if not watch.wait(lambda w: w.kernel.get(host, (0, False))[0] > begun and w.kernel[host][1] == there, SECONDS):
         raise Missing(f"{host} {'came' if there else 'went'} on the wire, not in the router's kernel")
@@ -136,11 +129,10 @@ def one_change(watch, client, events, host, i, there):
 
 def changes(lab, names, routes, count, bound):
     """A row for each announcer: routes added and withdrawn one by one, with `routes` standing."""
-    rows = []
     with responder(lab):
         for name in names:
             if bound.over():
-                break
+                return
             with fed(lab, name, routes, [], layout="files", kernel=name != "ferrolb") as (plan, running, watch, client):
                 events = change.EVENTS[name](plan, running)
                 chosen = [i * routes // count for i in range(count)] if events.standing else [routes + i for i in range(count)]
@@ -150,6 +142,4 @@ def changes(lab, names, routes, count, bound):
                     kind = "added" if there else "withdrawn"
                     row[kind] = {what: round(statistics.median(run[what] for run in runs), 2) for what in runs[0]}
                     time.sleep(change.DAMPED_SECONDS)
-            rows.append(row)
-            print(f"tor change {row}", flush=True)
-    return rows
+            yield row

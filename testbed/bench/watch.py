@@ -133,10 +133,16 @@ class Client:
                 self.last[address] = now
                 self.changed.notify_all()
 
+    def ask(self, targets):
+        """Asks these from now on; what was answered before is forgotten."""
+        with self.changed:
+            self.targets = list(targets)
+            self.first.clear()
+
     def wait_all(self, seconds):
         """Waits until every service has answered; False where that doesn't come in time."""
         with self.changed:
-            return self.changed.wait_for(lambda: len(self.first) == len(self.targets), seconds)
+            return self.changed.wait_for(lambda: all(target in self.first for target in self.targets), seconds)
 
     def close(self):
         self.over.set()

@@ -38,7 +38,6 @@ PARTS = ["feed", "change", "burst", "tor_feed", "tor_change", "events", "idle"]
 VERSIONS = {
     "ferrolb": [None, "--version"], "bird": ["bird", "--version"], "frr": ["/usr/lib/frr/bgpd", "--version"], "gobgp": ["gobgpd", "--version"],
 }
-OWN_LOAD = 1.5
 LOAD_SECONDS = 5.0
 
 
@@ -58,10 +57,13 @@ class Mode:
     tor_count: int
 
 
-QUICK = Mode(2.75, {1000: 3, 10_000: 3}, {"ferrolb": 200, "bird": 200, "frr": 30, "gobgp": 30}, [1000, 10_000], 100, 1, 5, {10_000: 1}, 1000, 5)
+QUICK = Mode(
+    minutes=2.75, feed={1000: 3, 10_000: 3}, changes={"ferrolb": 200, "bird": 200, "frr": 30, "gobgp": 30},
+    events=[1000, 10_000], event_count=100, burst_rounds=1, idle_seconds=5, tor_feed={10_000: 1}, tor_standing=1000, tor_count=5,
+)
 FULL = Mode(
-    30, {1000: 7, 10_000: 7, 100_000: 3}, {"ferrolb": 500, "bird": 500, "frr": 100, "gobgp": 100}, [1000, 10_000, 100_000], 300, 5, 60,
-    {10_000: 5, 100_000: 1}, 10_000, 20,
+    minutes=28, feed={1000: 7, 10_000: 7, 100_000: 3}, changes={"ferrolb": 500, "bird": 500, "frr": 100, "gobgp": 100},
+    events=[1000, 10_000, 100_000], event_count=300, burst_rounds=5, idle_seconds=60, tor_feed={10_000: 5, 100_000: 1}, tor_standing=10_000, tor_count=20,
 )
 
 
@@ -139,15 +141,16 @@ def main():
     parser.add_argument("--out", type=Path, default=None, help="another folder for all that is written")
     args = parser.parse_args()
     mode = FULL if args.full else QUICK
+    minutes = args.minutes or mode.minutes
     load, begun = Load(), time.monotonic()
     results = {
-        "command": "make bench BENCH=full" if args.full else "make bench", "date": datetime.date.today().isoformat(), "machine": machine(),
-        "versions": {name: version(command) for name, command in VERSIONS.items()}, "own_load": OWN_LOAD,
+        "command": "make bench BENCH=full" if args.full else "make bench", "bound": minutes, "date": datetime.date.today().isoformat(), "machine": machine(),
+        "versions": {name: version(command) for name, command in VERSIONS.items()},
     }
     lab = Lab.claim(f"bench-{os.getpid()}", keep=False)
     try:
         lab.build(topology.load(HERE.parent / "topologies/bench.clab.yml"))
-        rows, failed = measure(lab, mode, args.minutes or mode.minutes, args.only)
+        rows, failed = measure(lab, mode, minutes, args.only)
         results |= rows
     finally:
         lab.down()

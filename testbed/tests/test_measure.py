@@ -191,7 +191,7 @@ class Figures(unittest.TestCase):
         self.assertEqual(list(bench.parts(None, bench.QUICK)), bench.PARTS)
 
     RESULTS = {
-        "command": "c", "date": "d", "minutes": 1, "own_load": 1, "machine": {"cpus": 2, "model": "m", "memory_gib": 1, "kernel": "k"},
+        "command": "c", "date": "d", "minutes": 1, "bound": 2, "machine": {"cpus": 2, "model": "m", "memory_gib": 1, "kernel": "k"},
         "versions": {"ferrolb": "0"}, "load": {"before": 0, "highest": 1},
         "feed": [
             {"routes": 10_000, "announcer": "ferrolb", "ms": [1.0, 3.0, 2.0], "updates": 15},
@@ -207,6 +207,10 @@ class Figures(unittest.TestCase):
         "tor_feed": [{"announcer": "ferrolb", "routes": 10, **{f"{what}_ms": [1.0] for what in ("wire", "kernel_first", "kernel", "client")}}],
         "tor_change": [],
     }
+
+    def test_a_run_beside_other_work_says_so(self):
+        self.assertNotIn("other work", report.machine(self.RESULTS))
+        self.assertIn("other work", report.machine({**self.RESULTS, "load": {"before": 9, "highest": 9}}))
 
     def test_goals_are_met_up_to_their_limit_and_missed_beyond(self):
         verdicts = [(what, met) for what, _, _, met in report.goals(self.RESULTS)]

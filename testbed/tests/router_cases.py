@@ -163,6 +163,28 @@ class RouterCases:
         self.wait_path(WEB4, "short4")
         self.assertTrue(self.router.same_life(other, self.router.life("ebgp4")))
 
+    def test_a_session_whose_packets_are_all_lost_ends_at_the_hold_time_and_dials_anew(self):
+        # TCP alone would keep its old socket, and send again and again, for 15 minutes.
+        self.wait_path(WEB4, "short4")
+        other, before = self.router.life("ebgp4"), self._sockets("short4")
+        self.assertEqual(len(before), 1)
+        node = SESSIONS["short4"][1]
+        with self.filtered(f"ip saddr {node} drop\nip daddr {node} drop"):
+            began = time.monotonic()
+            until("the old socket's end", lambda: not before & self._sockets("short4"), SECONDS)
+            self.assertLess(time.monotonic() - began, 3 + 2, "the hold time is 3 s")
+            until("short4 down at the router", lambda: not self.router.established("short4"), SECONDS)
+        self.router.forgive("short4")
+        self.wait_path(WEB4, "short4")
+        self.assertFalse(before & self._sockets("short4"))
+        self.assertTrue(self.router.same_life(other, self.router.life("ebgp4")))
+
+    def _sockets(self, session):
+        """The node's ends of the session's connections that stand, by address and port."""
+        router, node, _ = SESSIONS[session]
+        lines = self.lab.run("n1", ["ss", "-Htn", "state", "established", "src", node, "dst", router]).splitlines()
+        return {line.split()[2] for line in lines}
+
     def test_a_router_that_crashes_and_restarts_has_everything_again(self):
         beside = self.beside.life("beside4")
         self.router.restart()

@@ -20,6 +20,9 @@ use super::session::Session;
 use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
+/// How far two lines of the log about a thread that is late are apart, at least.
+const STALLS_APART: Duration = Duration::from_secs(10);
+
 /// What all tasks of the thread share.
 pub(super) struct Shared {
     pub(super) node: NodeName,
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     /// Events that found no room.
     lost: Cell<u64>,
     written: Box<dyn Fn(Duration) + Send>,
+    /// When it was last said that this thread was late.
+    told_stalled: Cell<Option<Instant>>,
 }
 
 /// What changes of it.
@@ -56,6 +61,8 @@ pub(super) struct Entry {
     /// What the present connection was made with.
     pub(super) made_with: Option<Rc<SessionSpec>>,
     pub(super) totals: Totals,
+    /// Octets of messages that the socket hasn't taken yet.
+    pub(super) waiting: usize,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -122,6 +129,7 @@ impl Control {
             events: config.events,
             lost: Cell::new(0),
             written: config.written,
+            told_stalled: Cell::new(None),
         };
         Control { shared: Rc::new(shared), tasks: BTreeMap::new(), last_id: 0 }
     }
@@ -244,6 +252,7 @@ impl Control {
             notifications: Notifications::default(),
             made_with: None,
             totals: Totals::default(),
+            waiting: 0,
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -298,6 +307,7 @@ impl Control {
                 counters: entry.counters,
                 pending: entry.pending(),
                 totals: entry.totals,
+                waiting: entry.waiting,
                 progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
                 their_open: entry.their_open.clone(),
@@ -358,6 +368,19 @@ impl Shared {
         }
         for noticed in shelf.measured.written(id) {
             (self.written)(noticed.elapsed());
+        }
+    }
+
+    /// This thread was so late; all sessions notice it, and it is said once.
+    pub(super) fn tell_stalled(&self, late: Duration) {
+        if self.told_stalled.get().is_none_or(|told| told.elapsed() >= STALLS_APART) {
+            self.told_stalled.set(Some(Instant::now()));
+            let seconds = late.as_secs_f64();
+            tracing::warn!(
+                event = "stalled",
+                seconds,
+                "the thread of the BGP sessions didn't get to run for a while; no peer is blamed for it"
+            );
         }
     }
 
@@ -427,6 +450,7 @@ impl Entry {
                 self.notifications.clone_from(notifications);
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
+                self.waiting = 0;
                 self.their_open = None;
                 self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;

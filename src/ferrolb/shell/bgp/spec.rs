@@ -194,6 +194,9 @@ pub struct SessionStatus {
     pub pending: Vec<&'static str>,
     /// Counts of all connections since the session was started, or restarted by an edit.
     pub totals: Totals,
+    /// Octets of messages that are made and that its socket hasn't taken yet: a burst of UPDATEs and a message at most, however
+    /// many routes wait.
+    pub waiting: usize,
     /// How many prefixes the peer was sent and still has, and how many wait.
     pub progress: Progress,
     /// Negotiated families that aren't sent for want of a next hop.

@@ -198,7 +198,7 @@ async fn a_peer_that_falls_silent_is_told_so_after_the_hold_time() {
 async fn a_peer_that_neither_reads_nor_speaks_is_left_after_the_hold_time() {
     let mut pair = Pair::new(|spec| spec.session.hold_time = 1).await;
     let peer = pair.established().await;
-    pair.bench.apply(None, vec![(GROUP, GroupChange::Replace(many(60_000)))]).await;
+    pair.bench.apply(None, vec![(GROUP, GroupChange::Replace(unlike(6_000)))]).await;
     assert_eq!(pair.ended().await, Reason::HoldTimerExpired);
     pair.bench.apply(None, vec![(GROUP, GroupChange::Replace(many(3)))]).await;
     let mut again = pair.established().await;

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use ferrolb_core::bgp::fsm::{Notifications, Reason, State, Stop};
 use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
 use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
-use ferrolb_core::bgp::wire::{self, Open};
+use ferrolb_core::bgp::wire;
 use ferrolb_core::types::{AddressRange, Family, FamilySet, GroupId, NodeName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::measure::Measured;
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, Opens, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
 /// How far two lines of the log about a thread that is late are apart, at least.
@@ -54,8 +54,8 @@ pub(super) struct Entry {
     pub(super) stop: Option<Stop>,
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
-    /// What the peer offered, while it is Established.
-    pub(super) their_open: Option<Arc<Open>>,
+    /// What we and what the peer offered, while it is Established.
+    pub(super) opens: Option<Arc<Opens>>,
     pub(super) counters: Counters,
     notifications: Notifications,
     /// What the present connection was made with.
@@ -247,7 +247,7 @@ impl Control {
             spec: spec.clone(),
             stop: None,
             agreement: None,
-            their_open: None,
+            opens: None,
             counters: Counters::default(),
             notifications: Notifications::default(),
             made_with: None,
@@ -310,7 +310,7 @@ impl Control {
                 waiting: entry.waiting,
                 progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
-                their_open: entry.their_open.clone(),
+                opens: entry.opens.clone(),
                 notifications: entry.notifications.clone(),
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
@@ -451,7 +451,7 @@ impl Entry {
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
                 self.waiting = 0;
-                self.their_open = None;
+                self.opens = None;
                 self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;
             }

@@ -21,7 +21,7 @@ use crate::shell::net::{Dial, dial};
 
 use super::control::{Agreement, Shared};
 use super::link::{self, Link, Rest};
-use super::spec::{Agreed, Counters, Event, SessionSpec, Totals, Verdicts};
+use super::spec::{Agreed, Counters, Event, Opens, SessionSpec, Totals, Verdicts};
 
 /// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
 pub(super) const BURST: usize = 64 << 10;
@@ -372,7 +372,8 @@ impl Session {
         };
         let Some(entry) = state.sessions.get_mut(&self.id) else { return };
         entry.agreement = Some(agreement);
-        entry.their_open = Some(Arc::new(negotiated.their_open.clone()));
+        let (ours, theirs) = (negotiated.our_open.clone(), negotiated.their_open.clone());
+        entry.opens = Some(Arc::new(Opens { ours, theirs }));
         let group = entry.spec.group;
         state.rib.attach(self.id, group, facts);
     }

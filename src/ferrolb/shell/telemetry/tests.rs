@@ -125,7 +125,7 @@ fn session(remote: &str, state: State) -> SessionStatus {
         progress: Progress { sent: 7, pending: 4 },
         pending: vec![],
         no_next_hop: FamilySet::NONE,
-        their_open: None,
+        opens: None,
         notifications: Default::default(),
         routes: None,
     };

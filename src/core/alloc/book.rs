@@ -17,7 +17,7 @@ use crate::world::ServicePort;
 const NAMED_USERS: usize = 3;
 
 /// The users of all addresses.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     slots: HashMap<IpAddr, Slot>,
     v4: Runs,
@@ -26,7 +26,7 @@ pub(super) struct Book {
 }
 
 /// The users of one address. Nearly all addresses have one, whose maps would be most of what an allocator keeps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Slot {
     /// One, who shares with nobody.
     Alone(ServiceKey),
@@ -35,7 +35,7 @@ enum Slot {
 }
 
 /// Users who share an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Together {
     /// What they have in common.
     share: Arc<ShareKey>,
@@ -69,7 +69,7 @@ impl Slot {
 }
 
 /// The addresses in use under one sharing key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shared {
     addresses: BTreeSet<IpAddr>,
     /// By range and ports: below this address none in the range admits these ports. So that many services with one key and one
@@ -231,7 +231,7 @@ impl Book {
 }
 
 /// A set of numbers, as maximal runs: first to last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Runs(BTreeMap<u128, u128>);
 
 impl Runs {

@@ -1,6 +1,6 @@
 //! The summaries: what decisions need of each kind of object, and nothing else.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub struct Service {
     /// Whether `spec.externalTrafficPolicy` is `Local`.
     pub local: bool,
     /// `spec.selector`.
-    pub selector: BTreeMap<String, String>,
+    pub selector: Labels,
     /// `spec.ports`, as far as sharing an address depends on it.
     pub ports: Vec<ServicePort>,
     /// The `ip` of each entry of `status.loadBalancer.ingress` that has one, as text.
@@ -107,7 +107,7 @@ pub enum IpFamilyPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServicePort {
     /// `TCP`, `UDP` or `SCTP`; unset is `TCP`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// The port number.
     pub port: u16,
 }

@@ -31,6 +31,7 @@ pub fn everything(engine: &Engine, node: &NodeName, known: &mut BTreeSet<GroupId
         groups,
         service_ranges: Some(config.pools.iter().flat_map(|p| p.ranges.iter().copied()).collect()),
         internal_ipv4: Some(internal_ipv4(engine, node)),
+        noticed: None,
     }
 }
 

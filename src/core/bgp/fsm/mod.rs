@@ -34,7 +34,7 @@ use super::wire::{
 use refresh::Refreshes;
 use timers::{Timer, Timers};
 
-pub use collision::{Survivor, survivor};
+pub use collision::{Connection, Pair};
 pub use reason::{Reason, Stop};
 pub use received::Received;
 
@@ -167,10 +167,10 @@ pub enum Output {
 /// The last NOTIFICATION in each direction, over all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
-    /// The last one that we sent.
-    pub sent: Option<Notification>,
-    /// The last one that came.
-    pub received: Option<Notification>,
+    /// The last one that we sent, and when.
+    pub sent: Option<(Notification, Instant)>,
+    /// The last one that came, and when.
+    pub received: Option<(Notification, Instant)>,
 }
 
 /// A change of state.
@@ -275,7 +275,7 @@ impl Machine {
         match (input, self.state) {
             (Input::Start, State::Idle) => self.start(now, Reason::Started),
             (Input::Start, _) => {}
-            (Input::Stop(stop), _) => self.stop(stop),
+            (Input::Stop(stop), _) => self.stop(now, stop),
             (Input::Connected { router_id }, State::Connect) => self.enter_open_sent(now, router_id),
             (Input::Connected { router_id }, State::Active) if self.config.role == Role::Accept => {
                 self.enter_open_sent(now, router_id);
@@ -326,11 +326,11 @@ impl Machine {
                     self.enter_active(now, Reason::ConnectTimedOut);
                 }
                 Timer::Hold => {
-                    self.send_notification(Notification::new(ErrorCode::HoldTimerExpired));
+                    self.send_notification(now, Notification::new(ErrorCode::HoldTimerExpired));
                     self.enter_idle(now, Reason::HoldTimerExpired);
                 }
                 Timer::SendHold => {
-                    self.send_notification(Notification::new(ErrorCode::SendHoldTimerExpired));
+                    self.send_notification(now, Notification::new(ErrorCode::SendHoldTimerExpired));
                     self.enter_idle(now, Reason::SendHoldTimerExpired);
                 }
                 Timer::Keepalive => self.send_keepalive(now),
@@ -360,9 +360,9 @@ impl Machine {
         }
     }
 
-    fn stop(&mut self, stop: Stop) {
+    fn stop(&mut self, now: Instant, stop: Stop) {
         if self.has_connection() {
-            self.send_notification(stop.notification());
+            self.send_notification(now, stop.notification());
         }
         if self.state != State::Idle && self.state != State::Active {
             self.outputs.push_back(Output::Close);
@@ -374,7 +374,7 @@ impl Machine {
 
     fn received(&mut self, now: Instant, message: Message) {
         if let Message::Notification(notification) = message {
-            self.notifications.received = Some(notification.clone());
+            self.notifications.received = Some((notification.clone(), now));
             return self.enter_idle(now, Reason::NotificationReceived(notification));
         }
         match self.state {
@@ -441,11 +441,14 @@ impl Machine {
         if kind == Some(MessageType::Notification) {
             return self.enter_idle(now, Reason::UnreadableNotification);
         }
+        if kind == Some(MessageType::Update) && self.state == State::Established {
+            self.received.count_unreadable();
+        }
         self.fail(now, error.notification(), error.to_string());
     }
 
     fn fail(&mut self, now: Instant, notification: Notification, detail: String) {
-        self.send_notification(notification.clone());
+        self.send_notification(now, notification.clone());
         self.enter_idle(now, Reason::NotificationSent { notification, detail });
     }
 
@@ -522,8 +525,8 @@ impl Machine {
         self.outputs.push_back(Output::Send(message));
     }
 
-    fn send_notification(&mut self, notification: Notification) {
-        self.notifications.sent = Some(notification.clone());
+    fn send_notification(&mut self, now: Instant, notification: Notification) {
+        self.notifications.sent = Some((notification.clone(), now));
         self.send(Message::Notification(notification));
     }
 

@@ -20,6 +20,7 @@ use crate::cli::StandaloneArgs;
 use crate::shell::grpc::api::watch_event::Change;
 use crate::shell::grpc::api::{ExplainRequest, GetStatusRequest, SessionState, WatchEvent, WatchRequest};
 use crate::shell::grpc::client;
+use crate::shell::telemetry::http::BindAddress;
 
 const PEER: Ipv4Addr = Ipv4Addr::new(127, 66, 11, 7);
 
@@ -224,4 +225,34 @@ async fn script(directory: &Path, listener: &TcpListener, port: u16) {
     assert_eq!(received, said.to_string());
     assert!(session.routes.is_empty() && session.pending.is_empty() && session.last_sent.is_none());
     assert_eq!(session.route_count, Some(0));
+}
+
+#[tokio::test]
+async fn a_role_whose_socket_cannot_be_bound_announces_and_is_not_ready() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir(directory.path().join("manifests")).unwrap();
+    let listener = listener().await;
+    let port = listener.local_addr().unwrap().port();
+    let manifests = configuration(port, "180s") + "---" + SERVICE;
+    fs::write(directory.path().join("manifests/config.yaml"), manifests).unwrap();
+    let mut args = args(directory.path());
+    args.socket = Some(directory.path().join("missing/s"));
+    let address = TcpListener::bind((PEER, 0)).await.unwrap().local_addr().unwrap();
+    args.metrics_bind_address = BindAddress(Some(address));
+    let script = async {
+        let mut peer = Peer::established(&listener).await;
+        while !matches!(peer.next().await, Message::Update(update) if !update.nlri.is_empty()) {}
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let red: Vec<&str> = answer.lines().filter(|line| line.starts_with("failed ")).collect();
+        assert_eq!(red.len(), 1, "{answer}");
+        assert!(red[0].starts_with("failed socket: ") && red[0].contains("missing/s"), "{answer}");
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(20), script) => done.unwrap(),
+    }
 }

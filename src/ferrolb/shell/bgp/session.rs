@@ -21,7 +21,7 @@ use crate::shell::net::{Dial, dial};
 
 use super::control::{Agreement, Shared};
 use super::link::{End, Link};
-use super::spec::{Agreed, Counters, Event, SessionSpec, Totals};
+use super::spec::{Agreed, Counters, Event, SessionSpec, Totals, Verdicts};
 
 /// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
 const BURST: usize = 64 << 10;
@@ -186,12 +186,14 @@ impl Session {
 
     fn read(&mut self) {
         let Some(link) = &mut self.link else { return };
+        let before = Verdicts::of(&self.machine.updates_received());
         let (received, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
-        let verdicts = self.machine.updates_received();
+        let now = self.machine.updates_received();
         self.count(|counters, totals| {
             if received.updates > 0 {
                 counters.updates_received += received.updates;
-                counters.received = verdicts;
+                counters.received = now;
+                totals.verdicts.add_growth(before, Verdicts::of(&now));
             }
             totals.received.add(&received);
         });
@@ -222,6 +224,9 @@ impl Session {
         let (octets, left) = link.flush()?;
         if octets > 0 || left > 0 {
             self.machine.handle(Instant::now(), Input::Written { octets, left });
+        }
+        if octets > 0 && left == 0 {
+            self.shared.tell_written(self.id);
         }
         Ok(())
     }
@@ -297,10 +302,10 @@ impl Session {
         {
             let mut state = self.shared.state.borrow_mut();
             if old == State::Established {
-                state.rib.detach(self.id);
+                state.detach(self.id);
             }
             if let Some(entry) = state.sessions.get_mut(&self.id) {
-                entry.enter(new, &reason);
+                entry.enter(new, &reason, self.machine.notifications());
             }
         }
         let peer = self.spec.name.clone();

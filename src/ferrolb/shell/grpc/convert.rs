@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use super::api;
 use super::api::watch_event::Change;
-use crate::shell::bgp::{Event, SessionSpec, SessionStatus};
+use crate::shell::bgp::{Event, Messages, SessionSpec, SessionStatus, Verdicts};
 
 /// A session; `peer` is its configuration, `routes` asks for each route that it was sent.
 pub(super) fn session(
@@ -61,14 +61,32 @@ pub(super) fn session(
             withdrawn: counters.withdrawn,
             refused: counters.refused,
             end_of_rib: families(counters.end_of_rib),
+            verdicts: Some(verdicts(Verdicts::of(&counters.received))),
         }),
         last_error: status.last_error.as_ref().map(ToString::to_string),
-        last_sent: status.last_sent.as_ref().map(since),
-        last_received: status.last_received.as_ref().map(since),
+        last_sent: status.notifications.sent.as_ref().map(since),
+        last_received: status.notifications.received.as_ref().map(since),
         pending: status.pending.iter().map(ToString::to_string).collect(),
         route_count: Some(status.progress.sent as u64),
         routes: status.routes.iter().flatten().filter(|_| routes).map(route).collect(),
+        routes_pending: Some(status.progress.pending as u64),
+        totals: Some(api::Totals {
+            established: status.totals.established,
+            sent: Some(messages(&status.totals.sent)),
+            received: Some(messages(&status.totals.received)),
+            verdicts: Some(verdicts(status.totals.verdicts)),
+        }),
     }
+}
+
+fn verdicts(verdicts: Verdicts) -> api::Verdicts {
+    let Verdicts { accepted, attribute_discarded, treated_as_withdraw, reset } = verdicts;
+    api::Verdicts { accepted, attribute_discarded, treated_as_withdraw, session_reset: reset }
+}
+
+fn messages(messages: &Messages) -> api::Messages {
+    let Messages { opens, updates, notifications, keepalives, route_refreshes } = *messages;
+    api::Messages { opens, updates, notifications, keepalives, route_refreshes }
 }
 
 /// What a peer was sent that carries one of the addresses.

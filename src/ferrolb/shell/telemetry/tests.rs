@@ -125,8 +125,7 @@ fn session(remote: &str, state: State) -> SessionStatus {
         pending: vec![],
         no_next_hop: FamilySet::NONE,
         their_open: None,
-        last_sent: None,
-        last_received: None,
+        notifications: Default::default(),
         routes: None,
     };
     let totals = &mut status.totals;

@@ -98,3 +98,36 @@ async fn a_burst_is_few_updates() {
     peer.silence().await;
     within(bench.handle.shutdown("")).await;
 }
+
+#[tokio::test]
+async fn a_change_is_measured_until_the_first_session_has_written_it() {
+    let mut bench = Bench::new().await;
+    let change = |n: u32, noticed| {
+        let groups =
+            vec![(GROUP, GroupChange::Changes(vec![(many(n + 1)[n as usize].0, Some(Arc::default()))]))];
+        Update { groups, noticed, ..Update::default() }
+    };
+    let long_ago = || Instant::now().checked_sub(Duration::from_secs(7));
+    let spec = bench.spec(FamilySet::only(Family::V4));
+    // Nobody is connected, so nothing is written.
+    bench.apply(Some(vec![spec]), vec![(GROUP, GroupChange::Replace(many(3)))]).await;
+    bench.handle.apply(change(3, long_ago())).await.unwrap();
+    let mut peer = ScriptedPeer::established(&bench.listener).await;
+    bench.until(State::Established).await;
+    peer.updates(2).await;
+    assert_eq!(peer.routes.len(), 4);
+    // What is the same as before, and what nobody wants to know of.
+    bench.handle.apply(change(3, long_ago())).await.unwrap();
+    bench.handle.apply(change(4, None)).await.unwrap();
+    peer.update().await;
+    bench.status("tor").await;
+    assert!(bench.written.try_recv().is_err());
+    bench.handle.apply(change(5, long_ago())).await.unwrap();
+    peer.update().await;
+    // It was told before the question could be answered.
+    bench.status("tor").await;
+    let after = bench.written.try_recv().unwrap();
+    assert!(after >= Duration::from_secs(7) && after < Duration::from_secs(37), "{after:?}");
+    assert!(bench.written.try_recv().is_err());
+    bench.handle.shutdown("").await;
+}

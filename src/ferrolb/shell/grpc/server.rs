@@ -50,7 +50,13 @@ pub struct Serving {
 ///
 /// # Errors
 /// One sentence why the socket can't be bound.
-pub fn serve(path: &Path, about: About, desk: Inquirer, wire: WireObserver) -> Result<Serving, String> {
+pub fn serve(
+    path: &Path,
+    about: About,
+    desk: Inquirer,
+    wire: impl Into<Option<WireObserver>>,
+) -> Result<Serving, String> {
+    let wire = wire.into();
     let Listener { listener, file } = socket::listen(path)?;
     let connections = stream::unfold(listener, |listener| async move {
         loop {
@@ -78,12 +84,14 @@ struct Service {
     started: Instant,
     started_at: Timestamp,
     desk: Inquirer,
-    wire: WireObserver,
+    /// A role without sessions has none.
+    wire: Option<WireObserver>,
 }
 
 impl Service {
     async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, Status> {
-        let sessions = within("the thread of the BGP sessions", self.wire.sessions(routes)).await?;
+        let Some(wire) = &self.wire else { return Ok(vec![]) };
+        let sessions = within("the thread of the BGP sessions", wire.sessions(routes)).await?;
         sessions.map_err(|e| Status::unavailable(e.to_string()))
     }
 }

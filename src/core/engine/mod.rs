@@ -97,6 +97,8 @@ pub struct Engine {
     alone: bool,
     /// See [`hold_new_locals`](Engine::hold_new_locals).
     holding: bool,
+    /// Whether addresses may be chosen: see [`set_choosing`](Self::set_choosing).
+    choosing: bool,
 }
 
 impl Engine {
@@ -121,6 +123,7 @@ impl Engine {
             first_seen,
             alone: true,
             holding: false,
+            choosing: true,
         }
     }
 
@@ -159,6 +162,21 @@ impl Engine {
             self.alone = alone;
             note(self.redate());
         }
+        self.follow(compile_again, services)
+    }
+
+    /// Whether services get addresses of the engine's choice at all, as far as the options allow; a new engine may choose.
+    /// One that may not gives what `status` gives: a speaker, and a controller that doesn't lead. Nothing that is held moves.
+    pub fn set_choosing(&mut self, choosing: bool) -> Outcome {
+        if choosing == self.choosing {
+            return Outcome::default();
+        }
+        self.choosing = choosing;
+        self.follow(true, BTreeSet::new())
+    }
+
+    /// What follows for these services, and, where the configuration has to be compiled again, for all.
+    fn follow(&mut self, compile_again: bool, mut services: BTreeSet<ServiceKey>) -> Outcome {
         let mut outcome = Outcome::default();
         if compile_again {
             outcome.reconfigured = self.reconfigure(&mut outcome.allocations);
@@ -199,7 +217,8 @@ impl Engine {
             Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
         let compiled = compile(&self.world, &settings, &self.last_valid);
         self.last_valid = compiled.valid;
-        let mode = if self.alone || self.options.allocate_for_many { Mode::Allocate } else { Mode::HeldOnly };
+        let chooses = self.choosing && (self.alone || self.options.allocate_for_many);
+        let mode = if chooses { Mode::Allocate } else { Mode::HeldOnly };
         if *self.config == compiled.config && self.nodes == nodes && self.allocator.mode() == mode {
             return false;
         }

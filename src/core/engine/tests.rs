@@ -358,3 +358,33 @@ fn a_local_service_that_comes_to_the_node_is_held_until_it_is_released() {
     let outcome = apply(&mut engine, &[service("new", "Local"), endpoints("new", NODE)]);
     assert_eq!(outcome.held, [key("new")]);
 }
+
+#[test]
+fn an_engine_that_does_not_choose_gives_what_status_gives_and_keeps_that_when_it_may() {
+    let options = EngineOptions { keep_routes: false, ..options() };
+    let mut engine =
+        Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    engine.set_choosing(false);
+    let web = |name: &str, ingress: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+               "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]},
+               "status": {"loadBalancer": {"ingress": ingress}}})
+    };
+    let pool = config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["192.0.2.0/28"]}));
+    let first = [pool, web("new", json!([])), web("old", json!([{"ip": "192.0.2.0"}]))];
+    engine.apply(first.iter().map(|o| SourceChange::Apply(object(o))).collect(), None);
+    let ips = |engine: &Engine, name: &str| {
+        engine.allocator().get(&ServiceKey::new("default", name)).map(|a| a.ips.clone()).unwrap_or_default()
+    };
+    let old: Vec<std::net::IpAddr> = vec!["192.0.2.0".parse().expect("an address")];
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old.clone()));
+
+    let outcome = engine.set_choosing(true);
+    assert!(outcome.allocations.contains(&ServiceKey::new("default", "new")));
+    let new: Vec<std::net::IpAddr> = vec!["192.0.2.1".parse().expect("an address")];
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (new, old.clone()));
+
+    // What was chosen and not written is given up again with the right to choose.
+    engine.set_choosing(false);
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old));
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::controller::ControllerArgs;
 use crate::shell::telemetry::http::BindAddress;
 use crate::shell::telemetry::log::LogLevel;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// Announce from this machine, from a directory of manifests, without Kubernetes
     Standalone(StandaloneArgs),
+    /// Give Services of a Kubernetes cluster their addresses, as MetalLB's controller does
+    Controller(Box<ControllerArgs>),
     /// Print the CustomResourceDefinitions
     Crds,
 }

@@ -2,7 +2,9 @@
 
 mod allocate;
 mod args;
+mod controller;
 mod explain;
+mod goflags;
 mod live;
 mod load;
 mod plan;
@@ -18,17 +20,19 @@ use clap::Parser;
 use args::{Cli, Command};
 
 pub use args::StandaloneArgs;
+pub use controller::ControllerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
 /// input can't be read or the arguments are wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    match Cli::parse_from(goflags::normalise(std::env::args_os())).command {
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Allocate(args) => allocate::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
+        Command::Controller(args) => crate::roles::controller::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => refuse(message),

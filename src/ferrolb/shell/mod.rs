@@ -2,6 +2,7 @@
 
 pub mod bgp;
 pub mod grpc;
+pub mod kube;
 pub mod net;
 pub mod source;
 pub mod state;

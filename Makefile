@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 LAB := lab
 
-.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds dist bench fuzz setup
+.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds deploy dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ golden: ## writes the expected outputs of the golden scenarios anew; review the 
 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
+
+deploy: ## writes deploy/ferrolb.yaml anew, from config/crd, config/rbac and deploy/parts
+	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api deploy
 
 bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=full writes docs/benchmarks.md (root)
 	$(CARGO) build --locked --release --package ferrolb

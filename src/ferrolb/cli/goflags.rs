@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 /// The roles whose flags are read so.
-const ROLES: [&str; 1] = ["controller"];
+const ROLES: [&str; 2] = ["controller", "speaker"];
 
 /// The command line, with `-flag` written `--flag` where a role follows the program's name.
 pub fn normalise(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {

@@ -9,6 +9,7 @@ mod live;
 mod load;
 mod plan;
 mod print;
+mod speaker;
 mod status;
 mod table;
 mod watch;
@@ -21,6 +22,7 @@ use args::{Cli, Command};
 
 pub use args::StandaloneArgs;
 pub use controller::ControllerArgs;
+pub use speaker::SpeakerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
 /// input can't be read or the arguments are wrong.
@@ -32,6 +34,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
+        Command::Speaker(args) => crate::roles::speaker::run(&args),
         Command::Controller(args) => crate::roles::controller::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,8 @@ use crate::cli::ControllerArgs;
 use crate::roles::issues::Issues;
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::kube::kinds::{
-    COMMUNITY, CONFIGURATION_STATE, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD, SERVICE,
+    COMMUNITY, CONFIGURATION_STATE, CUSTOM_RESOURCE_DEFINITION, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD,
+    SERVICE,
 };
 use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
 use crate::shell::telemetry::health::Health;
@@ -39,6 +40,8 @@ use crate::shell::telemetry::metrics::Metrics;
 
 /// The Lease that says who leads.
 const LEASE_NAME: &str = "ferrolb-controller";
+/// How long until a definition that couldn't be made is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_millis(800);
 
@@ -74,7 +77,8 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
     let me = identity(args);
     let metrics = Arc::new(Metrics::new(&me, SystemTime::now()).map_err(|e| e.to_string())?);
     let (health, mut pings) = Health::new();
-    let _pages = serve_pages(args, &metrics, &health);
+    let mut tasks = serve_pages(args, &metrics, &health);
+    tasks.spawn(define_sessions(client.clone()));
     let (mut controller, inquirer) = Controller::new(args, &client, &namespace, &me, metrics);
     let about = grpc::About {
         role: "controller",
@@ -111,6 +115,35 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
     info!(event = "shutdown", "ending");
     controller.farewell().await;
     Ok(())
+}
+
+/// Makes the definition of BGPSessionState, which the speakers write, where there is none. It is frr-k8s' kind: a
+/// definition that is there is never touched.
+async fn define_sessions(client: Client) {
+    let act = Act::Create(ferrolb_api::bgp_session_state::crd());
+    let write = Write { kind: &CUSTOM_RESOURCE_DEFINITION, namespace: "".into(), act };
+    loop {
+        match write.perform(&client).await {
+            Answer::Written(_) => {
+                info!(
+                    event = "definitionMade",
+                    kind = "BGPSessionState",
+                    "speakers tell of their sessions in objects of this kind"
+                );
+                return;
+            }
+            Answer::Conflict => return,
+            Answer::Unreachable(_) => tokio::time::sleep(RETRY).await,
+            Answer::Gone | Answer::Refused(_) => {
+                warn!(
+                    event = "definitionNotMade",
+                    kind = "BGPSessionState",
+                    "it may not be made: speakers don't tell of their sessions in objects"
+                );
+                return;
+            }
+        }
+    }
 }
 
 /// Everything that the controller needs to know, and nothing else: no Nodes, no endpoints, no Pods.

@@ -78,6 +78,17 @@ impl Fake {
         Client::try_from(config).expect("a client")
     }
 
+    /// Where it is, for a kubeconfig.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The objects whose path begins so.
+    pub fn objects(&self, prefix: &str) -> Vec<Value> {
+        let state = self.state();
+        state.objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(_, o)| o.clone()).collect()
+    }
+
     /// Creates or replaces an object at its path.
     pub fn put(&self, path: &str, object: Value) {
         self.state().put(path, object);
@@ -178,8 +189,13 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
             json_body(200, &json!({ "metadata": { "resourceVersion": version }, "items": items }))
         }
         Method::POST => {
-            let name = body["metadata"]["name"].as_str().unwrap_or_default();
-            let path = format!("{path}/{name}");
+            let mut body = body;
+            let metadata = &mut body["metadata"];
+            if let Some(prefix) = metadata["generateName"].as_str() {
+                metadata["name"] = format!("{prefix}{}", state.version).into();
+            }
+            metadata["uid"] = format!("uid-{}", state.version).into();
+            let path = format!("{path}/{}", metadata["name"].as_str().unwrap_or_default());
             if state.objects.contains_key(&path) {
                 return refusal(409);
             }
@@ -195,6 +211,11 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
             merge(&mut object, &body);
             json_body(200, &state.put(path, object))
         }
+        Method::DELETE if state.objects.contains_key(&path) => {
+            state.delete(&path);
+            json_body(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+        }
+        Method::DELETE => refusal(404),
         _ => refusal(405),
     }
 }

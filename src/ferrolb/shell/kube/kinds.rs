@@ -36,6 +36,12 @@ const fn kind(
 pub static SERVICE: Kind = kind("", "v1", "Service", "services", true);
 /// `v1` Namespace.
 pub static NAMESPACE: Kind = kind("", "v1", "Namespace", "namespaces", false);
+/// `v1` Node.
+pub static NODE: Kind = kind("", "v1", "Node", "nodes", false);
+/// `v1` Secret.
+pub static SECRET: Kind = kind("", "v1", "Secret", "secrets", true);
+/// `discovery.k8s.io` EndpointSlice.
+pub static ENDPOINT_SLICE: Kind = kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true);
 /// `v1` Event, about objects of its namespace.
 pub static EVENT: Kind = kind("", "v1", "Event", "events", true);
 /// `v1` Pod: only the own one is ever read.
@@ -46,6 +52,28 @@ pub static LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", tr
 pub static IP_ADDRESS_POOL: Kind = kind("metallb.io", "v1beta1", "IPAddressPool", "ipaddresspools", true);
 /// `metallb.io` Community.
 pub static COMMUNITY: Kind = kind("metallb.io", "v1beta1", "Community", "communities", true);
+/// `metallb.io` BFDProfile.
+pub static BFD_PROFILE: Kind = kind("metallb.io", "v1beta1", "BFDProfile", "bfdprofiles", true);
+/// `metallb.io` BGPAdvertisement.
+pub static BGP_ADVERTISEMENT: Kind =
+    kind("metallb.io", "v1beta1", "BGPAdvertisement", "bgpadvertisements", true);
+/// `metallb.io` BGPPeer.
+pub static BGP_PEER: Kind = kind("metallb.io", "v1beta2", "BGPPeer", "bgppeers", true);
+/// `metallb.io` L2Advertisement.
+pub static L2_ADVERTISEMENT: Kind =
+    kind("metallb.io", "v1beta1", "L2Advertisement", "l2advertisements", true);
+/// `metallb.io` ServiceBGPStatus.
+pub static SERVICE_BGP_STATUS: Kind =
+    kind("metallb.io", "v1beta1", "ServiceBGPStatus", "servicebgpstatuses", true);
+/// `metallb.io` ServiceL2Status.
+pub static SERVICE_L2_STATUS: Kind =
+    kind("metallb.io", "v1beta1", "ServiceL2Status", "servicel2statuses", true);
+/// `frrk8s.metallb.io` BGPSessionState.
+pub static BGP_SESSION_STATE: Kind =
+    kind("frrk8s.metallb.io", "v1beta1", "BGPSessionState", "bgpsessionstates", true);
+/// `apiextensions.k8s.io` CustomResourceDefinition: one is made where there is none.
+pub static CUSTOM_RESOURCE_DEFINITION: Kind =
+    kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false);
 /// `metallb.io` ConfigurationState.
 pub static CONFIGURATION_STATE: Kind =
     kind("metallb.io", "v1beta1", "ConfigurationState", "configurationstates", true);

@@ -22,6 +22,6 @@ mod write;
 pub use client::{connect, own_namespace};
 pub use fold::Seen;
 pub use kinds::Watch;
-pub use source::{Batch, Side, Source};
+pub use source::{Batch, ObjectProblem, Side, Source, WatchId};
 pub use standing::Watches;
 pub use write::{Act, Answer, Write};

@@ -157,6 +157,12 @@ impl Source {
         self.watches.remove(id);
     }
 
+    /// Ends a watch whose objects another one has too. They stay.
+    pub fn forget(&mut self, id: WatchId) {
+        self.running.remove(&id);
+        self.watches.remove(id);
+    }
+
     /// What changed since the last time; first, all there is. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Batch {
         loop {

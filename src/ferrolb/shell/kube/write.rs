@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::discovery::Scope;
 use kube::{Client, Error};
 use serde_json::Value;
@@ -31,6 +31,13 @@ pub struct Write {
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
+    /// Delete the object of this name, if it still has this UID.
+    Delete {
+        /// The object.
+        name: Arc<str>,
+        /// Its UID.
+        uid: Arc<str>,
+    },
     /// Read the object of this name: nothing is written, and the answer is as if it had been.
     Read(Arc<str>),
     /// Create this object.
@@ -86,6 +93,13 @@ impl Write {
         let manager = Some(MANAGER.to_owned());
         match &self.act {
             Act::Read(name) => api.get(name).await,
+            Act::Delete { name, uid } => {
+                let preconditions = Preconditions { uid: Some(uid.to_string()), ..Preconditions::default() };
+                let parameters =
+                    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+                // The answer is the object that is going, or a Status: either means that it was done.
+                api.delete(name, &parameters).await.map(|_| Raw::new(Value::Null))
+            }
             Act::Create(object) => {
                 let parameters = PostParams { field_manager: manager, ..PostParams::default() };
                 api.create(&parameters, &Raw::new(object.clone())).await

@@ -148,7 +148,7 @@ impl Lab {
 
     fn answer(&mut self, write: &Write) -> Answer {
         match &write.act {
-            Act::Read(_) => Answer::Gone,
+            Act::Read(_) | Act::Delete { .. } => Answer::Gone,
             Act::Create(object) if write.kind == &EVENT => Answer::Written(object.clone()),
             Act::Create(object) => Answer::Written(self.store(object.clone())),
             Act::Patch { name, patch, .. } => {

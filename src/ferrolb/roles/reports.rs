@@ -53,8 +53,11 @@ pub struct Question {
     /// Which prefixes.
     pub prefixes: Vec<IpNet>,
     /// For each service, each peer that is to have prefixes of it, and which of the above these are.
-    services: Vec<(ServiceKey, BTreeMap<Arc<str>, Vec<usize>>)>,
+    services: Vec<(ServiceKey, Places)>,
 }
+
+/// For each peer, places in the list of prefixes.
+type Places = BTreeMap<Arc<str>, Vec<usize>>;
 
 impl Reports {
     /// Of a node; nothing is known yet.

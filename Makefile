@@ -5,7 +5,7 @@ PYTHON := /usr/bin/python3
 LAB := lab
 KUBE := kube
 
-.PHONY: help check test interop interop-doc demo lab-up lab-down kube-build kube-up kube-down golden crds dist bench fuzz setup
+.PHONY: help check test interop interop-doc demo lab-up lab-down kube-build kube-up kube-down golden crds deploy dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -48,6 +48,9 @@ golden: ## writes the expected outputs of the golden scenarios anew; review the 
 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
+
+deploy: ## writes deploy/ferrolb.yaml anew, from config/crd, config/rbac and deploy/parts
+	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api deploy
 
 bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=full writes docs/benchmarks.md (root)
 	$(CARGO) build --locked --release --package ferrolb

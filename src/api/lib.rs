@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 pub mod bfd_profile;
 pub mod bgp_advertisement;
 pub mod bgp_peer;
+pub mod bgp_session_state;
 pub mod community;
 pub mod configuration_state;
 pub mod crd;

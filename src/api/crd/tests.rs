@@ -241,3 +241,82 @@ fn yaml_reads_back_as_what_was_written() {
     let read: Vec<Value> = serde_saphyr::from_multiple(&yaml()).unwrap();
     assert_eq!(read, all());
 }
+
+/// `deploy/ferrolb.yaml` is put together here from the definitions, `config/rbac` and `deploy/parts`; so is the version in
+/// `deploy/kustomization.yaml`. `FERROLB_UPDATE=1` writes them instead.
+#[test]
+fn deploy_is_current() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let image = format!("localhost/ferrolb:{}", env!("CARGO_PKG_VERSION"));
+    let part = |path: &str| read(path).replace("image: IMAGE", &format!("image: {image}"));
+    let mut documents = vec![part("deploy/parts/namespace.yaml")];
+    documents.extend(KINDS.iter().map(|kind| {
+        let mut crd = kind.crd();
+        // Nulls take away what an earlier installation may have left there.
+        crd["spec"]["conversion"] = json!({"strategy": "None", "webhook": null});
+        serde_saphyr::to_string(&crd).unwrap()
+    }));
+    documents.extend(
+        [
+            "config/rbac/controller.yaml",
+            "config/rbac/speaker.yaml",
+            "deploy/parts/controller.yaml",
+            "deploy/parts/speaker.yaml",
+        ]
+        .map(part),
+    );
+    let header = "# Everything that FerroLB needs in a cluster: kubectl apply -f ferrolb.yaml\n\
+                  # Made of config/crd, config/rbac and deploy/parts by `make deploy`; edit those.\n";
+    let whole = format!("{header}{}", documents.join("---\n"));
+    let kustomization = read("deploy/kustomization.yaml");
+    let tag = format!("newTag: {}", env!("CARGO_PKG_VERSION"));
+    let old_tag = kustomization.lines().find_map(|line| line.trim().strip_prefix("newTag:")).unwrap();
+    let tagged = kustomization.replace(&format!("newTag:{old_tag}"), &tag);
+    if std::env::var("FERROLB_UPDATE").is_ok_and(|v| v == "1") {
+        fs::write(root.join("deploy/ferrolb.yaml"), &whole).unwrap();
+        fs::write(root.join("deploy/kustomization.yaml"), &tagged).unwrap();
+    }
+    assert!(read("deploy/ferrolb.yaml") == whole, "deploy/ferrolb.yaml is stale: run make deploy");
+    assert!(
+        read("deploy/kustomization.yaml") == tagged,
+        "deploy/kustomization.yaml is stale: run make deploy"
+    );
+
+    let parsed: Vec<Value> = serde_saphyr::from_multiple(&whole).unwrap();
+    let named = |kind: &str, name: &str| {
+        parsed
+            .iter()
+            .find(|d| d["kind"] == kind && d["metadata"]["name"] == name)
+            .unwrap_or_else(|| panic!("{kind} {name}"))
+    };
+    let crds: Vec<&Value> = parsed.iter().filter(|d| d["kind"] == "CustomResourceDefinition").collect();
+    assert_eq!(crds.len(), KINDS.len());
+    for crd in crds {
+        assert_eq!(crd["spec"]["conversion"], json!({"strategy": "None", "webhook": null}));
+    }
+    for (kind, name) in [("Deployment", "controller"), ("DaemonSet", "speaker")] {
+        let pod = &named(kind, name)["spec"]["template"];
+        assert_eq!(pod["metadata"]["labels"], json!({"app": "metallb", "component": name}));
+        assert_eq!(named(kind, name)["spec"]["selector"]["matchLabels"], pod["metadata"]["labels"]);
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["image"], json!(image));
+        assert_eq!(container["resources"]["limits"]["cpu"], Value::Null);
+        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let security = &container["securityContext"];
+        assert_eq!(
+            (&security["allowPrivilegeEscalation"], &security["readOnlyRootFilesystem"]),
+            (&json!(false), &json!(true))
+        );
+        let added = if name == "speaker" {
+            json!({"drop": ["ALL"], "add": ["NET_RAW"]})
+        } else {
+            json!({"drop": ["ALL"]})
+        };
+        assert_eq!(security["capabilities"], added);
+    }
+    assert_eq!(
+        named("Deployment", "controller")["spec"]["template"]["spec"]["securityContext"]["runAsUser"],
+        65534
+    );
+}

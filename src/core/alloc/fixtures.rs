@@ -107,6 +107,7 @@ pub(super) fn service(name: &str, created: i64) -> Service {
         ip_families: vec![Family::V4],
         ip_family_policy: IpFamilyPolicy::SingleStack,
         local: false,
+        health_check_node_port: None,
         selector: Default::default(),
         ports: vec![port("TCP/80")],
         ingress: vec![],

@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 pub use model::*;
 
-use crate::types::{Issue, ObjectKey};
+use crate::types::{AnyOf, Issue, ObjectKey};
 use crate::world::{ConfigObject, Node, World};
+use form::Form;
 use judge::Judge;
 
 /// What besides the objects decides about a configuration.
@@ -54,6 +55,15 @@ pub struct Compiled {
     pub valid: LastValid,
     /// The objects in `config.errors` that go on in their last valid form, sorted.
     pub kept: Vec<ObjectKey>,
+}
+
+/// The `spec.nodeSelectors` of an object of any kind, whatever else is wrong with it; `None` where they can't be read.
+pub fn node_selectors(object: &ConfigObject) -> Option<AnyOf> {
+    let mut form = Form::new(object);
+    let field = form.spec().get("nodeSelectors");
+    let selectors = selectors::any_of(&mut form, &field);
+    let broken = form.errors.iter().filter_map(|e| e.field.as_deref()).any(|f| f.starts_with(&field.path));
+    (!broken).then_some(selectors)
 }
 
 /// Compiles the configuration objects of the world.

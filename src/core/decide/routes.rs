@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -66,6 +66,8 @@ pub struct NodeRoutes {
     reasons: HashMap<ServiceKey, Option<Reason>>,
     /// Which peers share a group -> its name; kept over rebuilds, so that sessions keep their group.
     names: HashMap<Vec<Arc<str>>, GroupId>,
+    /// Services that aren't announced yet, whatever is decided: see [`hold`](NodeRoutes::hold).
+    held: HashSet<ServiceKey>,
     visited: u64,
 }
 
@@ -108,11 +110,13 @@ impl NodeRoutes {
         self.reasons.remove(key);
         if let Some(service) = decisions.world.service(key) {
             let decision = decisions.bgp(service, node);
+            let held = self.held.contains(key);
             if !decision.addresses.is_empty() {
-                self.reasons.insert(key.clone(), decision.reason_everywhere(decisions.peers_of(node)));
+                let reason = decision.reason_everywhere(decisions.peers_of(node));
+                self.reasons.insert(key.clone(), reason.or(held.then_some(Reason::NoLocalEndpoints)));
             }
             for (address, reason) in &decision.addresses {
-                if reason.is_none() {
+                if reason.is_none() && !held {
                     new.extend(decision.advertisements.iter().map(|(i, a)| (a.prefix(*address), *i)));
                 }
             }
@@ -130,6 +134,40 @@ impl NodeRoutes {
             group.contribute(decisions, key, &old, &new, &mut changes);
         }
         changes
+    }
+
+    /// Announces a service to nobody, as if it had no local endpoints, from the next [`update`](NodeRoutes::update) on.
+    pub fn hold(&mut self, key: ServiceKey) {
+        self.held.insert(key);
+    }
+
+    /// Ends that; whether it was so.
+    pub fn release(&mut self, key: &ServiceKey) -> bool {
+        self.held.remove(key)
+    }
+
+    /// Whether a service is held back.
+    pub fn is_held(&self, key: &ServiceKey) -> bool {
+        self.held.contains(key)
+    }
+
+    /// The prefixes that each peer is to have for a service; peers without any are left out.
+    pub fn prefixes(&self, key: &ServiceKey) -> BTreeMap<&Arc<str>, Vec<IpNet>> {
+        let contributions = self.by_service.get(key).map(Vec::as_slice).unwrap_or_default();
+        let mut all: BTreeMap<&Arc<str>, Vec<IpNet>> = BTreeMap::new();
+        if contributions.is_empty() {
+            return all;
+        }
+        for (peer, id) in &self.peers {
+            let Some(group) = self.groups.iter().find(|g| g.id == *id) else { continue };
+            let of_group = contributions.iter().filter(|(_, i)| group.advertisements.contains(i));
+            let mut prefixes: Vec<IpNet> = of_group.map(|(prefix, _)| *prefix).collect();
+            prefixes.dedup();
+            if !prefixes.is_empty() {
+                all.insert(peer, prefixes);
+            }
+        }
+        all
     }
 
     /// The group of each peer of the node, by the peer's name.

@@ -71,6 +71,11 @@ pub struct Outcome {
     pub allocations: BTreeSet<ServiceKey>,
     /// The services that the node now announces (`None`), or now doesn't, and why; `Some(None)` of a service without address.
     pub announcements: Vec<(ServiceKey, Announcement)>,
+    /// Without a new configuration: the services that were decided about again.
+    pub decided: Vec<ServiceKey>,
+    /// The services that the node could announce and doesn't yet, until they are released: see
+    /// [`Engine::hold_new_locals`].
+    pub held: Vec<ServiceKey>,
 }
 
 /// Whether a node announces a service over BGP.
@@ -100,6 +105,10 @@ pub struct Engine {
     first_seen: BTreeMap<ObjectId, Timestamp>,
     /// Whether first-seen times count: with at most one Node, so that nodes can't disagree.
     alone: bool,
+    /// See [`hold_new_locals`](Engine::hold_new_locals).
+    holding: bool,
+    /// Whether addresses may be chosen: see [`set_choosing`](Self::set_choosing).
+    choosing: bool,
 }
 
 impl Engine {
@@ -123,6 +132,8 @@ impl Engine {
             routes: NodeRoutes::default(),
             first_seen,
             alone: true,
+            holding: false,
+            choosing: true,
         }
     }
 
@@ -161,6 +172,21 @@ impl Engine {
             self.alone = alone;
             note(self.redate());
         }
+        self.follow(compile_again, services)
+    }
+
+    /// Whether services get addresses of the engine's choice at all, as far as the options allow; a new engine may choose.
+    /// One that may not gives what `status` gives: a speaker, and a controller that doesn't lead. Nothing that is held moves.
+    pub fn set_choosing(&mut self, choosing: bool) -> Outcome {
+        if choosing == self.choosing {
+            return Outcome::default();
+        }
+        self.choosing = choosing;
+        self.follow(true, BTreeSet::new())
+    }
+
+    /// What follows for these services, and, where the configuration has to be compiled again, for all.
+    fn follow(&mut self, compile_again: bool, mut services: BTreeSet<ServiceKey>) -> Outcome {
         let mut outcome = Outcome::default();
         if compile_again {
             outcome.reconfigured = self.reconfigure(&mut outcome.allocations);
@@ -201,7 +227,8 @@ impl Engine {
             Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
         let compiled = compile(&self.world, &settings, &self.last_valid);
         self.last_valid = compiled.valid;
-        let mode = if self.alone || self.options.allocate_for_many { Mode::Allocate } else { Mode::HeldOnly };
+        let chooses = self.choosing && (self.alone || self.options.allocate_for_many);
+        let mode = if chooses { Mode::Allocate } else { Mode::HeldOnly };
         if *self.config == compiled.config && self.nodes == nodes && self.allocator.mode() == mode {
             return false;
         }
@@ -215,7 +242,7 @@ impl Engine {
     }
 
     fn decide(&mut self, services: BTreeSet<ServiceKey>, outcome: &mut Outcome) {
-        let Engine { options, world, config, coverage, nodes, allocator, routes, .. } = self;
+        let Engine { options, world, config, coverage, nodes, allocator, routes, holding, .. } = self;
         let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
         let Some(node) = nodes.iter().find(|n| n.name == options.node) else {
             // No such Node (yet): it announces nothing.
@@ -240,12 +267,39 @@ impl Engine {
         }
         for key in services {
             let before = routes.reason(&key);
+            if *holding && before != Some(None) && becomes_local(&decisions, node, &key) {
+                if !routes.is_held(&key) {
+                    routes.hold(key.clone());
+                    outcome.held.push(key.clone());
+                }
+            } else {
+                routes.release(&key);
+            }
             outcome.routes.extend(routes.update(&decisions, node, &key));
             if before != routes.reason(&key) {
                 let now = state(routes, &key);
-                outcome.announcements.push((key, now));
+                outcome.announcements.push((key.clone(), now));
             }
+            outcome.decided.push(key);
         }
+    }
+
+    /// From now on a service with external traffic policy Local that the node *becomes* eligible for, by a change of that
+    /// service, is held back until [`release`](Engine::release): the node's service proxy may not have heard of its endpoint
+    /// yet. What the node is eligible for already isn't touched.
+    pub fn hold_new_locals(&mut self) {
+        self.holding = true;
+    }
+
+    /// A service that was held back is announced, if it still can be.
+    pub fn release(&mut self, key: &ServiceKey) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.routes.release(key) {
+            let holding = std::mem::replace(&mut self.holding, false);
+            self.decide(BTreeSet::from([key.clone()]), &mut outcome);
+            self.holding = holding;
+        }
+        outcome
     }
 
     /// What every node does, as things stand.
@@ -311,6 +365,15 @@ impl Engine {
     pub fn allocates(&self) -> bool {
         self.allocator.mode() == Mode::Allocate
     }
+}
+
+/// Whether a service is one whose local endpoints can be asked for, and the node could announce it now.
+fn becomes_local(decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> bool {
+    let service = decisions.world.service(key).filter(|s| s.local && s.health_check_node_port.is_some());
+    service.is_some_and(|service| {
+        let decision = decisions.bgp(service, node);
+        decision.reason_everywhere(decisions.peers_of(node)).is_none() && !decision.addresses.is_empty()
+    })
 }
 
 /// The one node that there is where no Node object is: its only label is its host name.

@@ -281,3 +281,110 @@ fn one_changed_service_costs_one_services_work() {
     assert!(now.world.service(&key).is_none() && now.allocator.get(&key).is_none());
     assert!(Arc::ptr_eq(snapshot.config(), engine.config()), "what hasn't changed is shared");
 }
+
+#[test]
+fn a_local_service_that_comes_to_the_node_is_held_until_it_is_released() {
+    let mut engine =
+        Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    let service = |name: &str, policy: &str| {
+        let check = if policy == "Local" { json!(30_000) } else { json!(null) };
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+               "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}],
+                        "externalTrafficPolicy": policy, "healthCheckNodePort": check}})
+    };
+    let endpoints = |name: &str, node: &str| {
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+               "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+               "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": node}]})
+    };
+    let peer = |name: &str| {
+        let spec =
+            json!({"myASN": 64512, "peerASN": 64513, "peerAddress": format!("203.0.113.{}", name.len())});
+        config_object("v1beta2", "BGPPeer", name, spec)
+    };
+    let apply = |engine: &mut Engine, objects: &[Value]| {
+        engine.apply(objects.iter().map(|o| SourceChange::Apply(object(o))).collect(), None)
+    };
+    let key = |name: &str| ServiceKey::new("default", name);
+    let announced = |engine: &Engine, name: &str| {
+        assert_eq!(
+            engine.routes().prefixes(&key(name)).is_empty(),
+            engine.routes().reason(&key(name)) != Some(None)
+        );
+        engine.routes().reason(&key(name)) == Some(None)
+    };
+    apply(
+        &mut engine,
+        &[
+            config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["198.18.0.0/15"]})),
+            config_object("v1beta1", "BGPAdvertisement", "a", json!({})),
+            peer("r"),
+            service("here", "Local"),
+            endpoints("here", NODE),
+            service("there", "Local"),
+            endpoints("there", "n2"),
+        ],
+    );
+    engine.hold_new_locals();
+    assert!(announced(&engine, "here") && !announced(&engine, "there"));
+
+    // One that comes here is held, however often it changes; others aren't.
+    let moved = [endpoints("there", NODE), service("all", "Cluster"), endpoints("all", "n2")];
+    let outcome = apply(&mut engine, &moved);
+    assert_eq!((outcome.held, outcome.routes.len()), (vec![key("there")], 1));
+    assert!(announced(&engine, "all") && !announced(&engine, "there"));
+    let outcome = apply(&mut engine, &[endpoints("there", "n2")]);
+    assert_eq!((outcome.held, outcome.routes), (vec![], vec![]));
+    let outcome = apply(&mut engine, &[endpoints("there", NODE)]);
+    assert_eq!(outcome.held, [key("there")]);
+    // A new configuration doesn't let it through.
+    let outcome = apply(&mut engine, &[peer("rr")]);
+    assert!(outcome.reconfigured && !announced(&engine, "there"));
+    let outcome = engine.release(&key("there"));
+    assert_eq!((outcome.held, outcome.routes.len()), (vec![], 1));
+    assert_eq!(outcome.announcements, [(key("there"), Announcement::Announced)]);
+    let prefixes = engine.routes().prefixes(&key("there"));
+    assert_eq!(prefixes.keys().map(|peer| &***peer).collect::<Vec<_>>(), ["r", "rr"]);
+    assert!(engine.release(&key("there")).announcements.is_empty());
+
+    // A withdrawal doesn't wait, and one that is announced isn't held when it changes.
+    let outcome = apply(&mut engine, &[endpoints("here", "n2")]);
+    assert_eq!((outcome.held, outcome.routes.len()), (vec![], 1));
+    let mut labelled = service("there", "Local");
+    labelled["metadata"]["labels"] = json!({"x": "y"});
+    assert_eq!(apply(&mut engine, &[labelled]).held, vec![]);
+    assert!(announced(&engine, "there"));
+    // A new service whose endpoint is here already has to be programmed too.
+    let outcome = apply(&mut engine, &[service("new", "Local"), endpoints("new", NODE)]);
+    assert_eq!(outcome.held, [key("new")]);
+}
+
+#[test]
+fn an_engine_that_does_not_choose_gives_what_status_gives_and_keeps_that_when_it_may() {
+    let options = EngineOptions { keep_routes: false, ..options() };
+    let mut engine =
+        Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    engine.set_choosing(false);
+    let web = |name: &str, ingress: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+               "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]},
+               "status": {"loadBalancer": {"ingress": ingress}}})
+    };
+    let pool = config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["192.0.2.0/28"]}));
+    let first = [pool, web("new", json!([])), web("old", json!([{"ip": "192.0.2.0"}]))];
+    engine.apply(first.iter().map(|o| SourceChange::Apply(object(o))).collect(), None);
+    let ips = |engine: &Engine, name: &str| {
+        engine.allocator().get(&ServiceKey::new("default", name)).map(|a| a.ips.clone()).unwrap_or_default()
+    };
+    let old: Vec<std::net::IpAddr> = vec!["192.0.2.0".parse().expect("an address")];
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old.clone()));
+
+    let outcome = engine.set_choosing(true);
+    assert!(outcome.allocations.contains(&ServiceKey::new("default", "new")));
+    let new: Vec<std::net::IpAddr> = vec!["192.0.2.1".parse().expect("an address")];
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (new, old.clone()));
+
+    // What was chosen and not written is given up again with the right to choose.
+    engine.set_choosing(false);
+    assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old));
+}

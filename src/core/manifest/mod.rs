@@ -137,6 +137,21 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
     all
 }
 
+/// Reads one object that is a JSON value already, as the API server gives it. `None`: it is of a kind that isn't read, or
+/// nothing depends on what is in it.
+///
+/// # Errors
+/// What is wrong with it, in the sentence that it would have in a file, with its kind and name as far as they could be read.
+pub fn object(value: serde_json::Value) -> Result<Option<Object>, String> {
+    let origin = Origin { file: "".into(), document: 1, line: 1 };
+    let mut parsed = Parsed::default();
+    object::read_document(value, &origin, &mut parsed);
+    match parsed.errors.pop() {
+        Some(error) => Err(error.message),
+        None => Ok(parsed.objects.pop().map(|located| located.object)),
+    }
+}
+
 /// Finds what may be there only once: an object of the same kind, namespace and name as an earlier one, and a Service that
 /// an earlier Allocations speaks of. Each error is the later one's and names the place of the earlier.
 pub fn duplicates(objects: &[Located]) -> Vec<ManifestError> {

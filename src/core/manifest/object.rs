@@ -303,6 +303,11 @@ fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> 
         ip_families: ip_families(spec)?,
         ip_family_policy: ip_family_policy(spec)?,
         local: text(spec, "externalTrafficPolicy") == Some("Local"),
+        health_check_node_port: spec
+            .get("healthCheckNodePort")
+            .and_then(Value::as_u64)
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port != 0),
         selector: texts(spec.get("selector")),
         ports,
         ingress: exact(ingress),

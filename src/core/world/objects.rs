@@ -70,6 +70,8 @@ pub struct Service {
     pub ip_family_policy: IpFamilyPolicy,
     /// Whether `spec.externalTrafficPolicy` is `Local`.
     pub local: bool,
+    /// `spec.healthCheckNodePort`, where it is set: where the node's service proxy says whether it has local endpoints.
+    pub health_check_node_port: Option<u16>,
     /// `spec.selector`.
     pub selector: Labels,
     /// `spec.ports`, as far as sharing an address depends on it.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::controller::ControllerArgs;
+use super::speaker::SpeakerArgs;
 use crate::shell::telemetry::http::BindAddress;
 use crate::shell::telemetry::log::LogLevel;
 
@@ -33,6 +35,10 @@ pub enum Command {
     Watch(WatchArgs),
     /// Announce from this machine, from a directory of manifests, without Kubernetes
     Standalone(StandaloneArgs),
+    /// Give Services of a Kubernetes cluster their addresses, as MetalLB's controller does
+    Controller(Box<ControllerArgs>),
+    /// Announce from one node of a Kubernetes cluster, as MetalLB's speaker does
+    Speaker(Box<SpeakerArgs>),
     /// Print the CustomResourceDefinitions
     Crds,
 }

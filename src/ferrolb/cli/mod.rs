@@ -2,11 +2,14 @@
 
 mod allocate;
 mod args;
+mod controller;
 mod explain;
+mod goflags;
 mod live;
 mod load;
 mod plan;
 mod print;
+mod speaker;
 mod status;
 mod table;
 mod watch;
@@ -18,17 +21,21 @@ use clap::Parser;
 use args::{Cli, Command};
 
 pub use args::StandaloneArgs;
+pub use controller::ControllerArgs;
+pub use speaker::SpeakerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
 /// input can't be read or the arguments are wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    match Cli::parse_from(goflags::normalise(std::env::args_os())).command {
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Allocate(args) => allocate::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
+        Command::Speaker(args) => crate::roles::speaker::run(&args),
+        Command::Controller(args) => crate::roles::controller::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => refuse(message),

@@ -1,5 +1,10 @@
 //! The roles: which tasks run, in which order they start and drain.
 
+pub mod announcer;
+pub mod controller;
+pub mod issues;
+pub mod reports;
 pub mod services;
 pub mod sessions;
+pub mod speaker;
 pub mod standalone;

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime};
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, Outcome, SourceChange};
-use ferrolb_core::types::{GroupId, Issue, NodeName, ServiceKey};
+use ferrolb_core::types::{GroupId, NodeName, ServiceKey};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
+use crate::roles::issues::Issues;
 use crate::roles::{services, sessions};
 use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
@@ -27,7 +28,7 @@ use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{Standing, State, StateDirectory};
 use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
-use crate::shell::telemetry::http::{self, Pages};
+use crate::shell::telemetry::http::{self, Pages, Place};
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
@@ -71,7 +72,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let metrics = Arc::new(metrics);
     let (health, mut pings) = Health::new();
     if let Some(address) = args.metrics_bind_address.0 {
-        tokio::spawn(http::serve(address, Pages { metrics: metrics.clone(), health: health.clone() }));
+        let place = Place { name: "metrics", flag: "--metrics-bind-address", address };
+        tokio::spawn(http::serve(place, Pages { metrics: metrics.clone(), health: health.clone() }));
     }
     let (mut standalone, inquirer) = Standalone::new(args, state, metrics);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
@@ -95,7 +97,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         role: ROLE,
         node: args.node.clone(),
         desk: inquirer,
-        wire: wire.observer(),
+        wire: Some(wire.observer()),
         health: health.clone(),
     };
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
@@ -153,7 +155,7 @@ struct Standalone {
     metrics: Arc<Metrics>,
     node: NodeName,
     /// What is wrong with the configuration, as last told.
-    told: BTreeSet<(bool, Issue)>,
+    issues: Issues,
     /// Services of which it was told that they have no address, and why.
     told_services: BTreeMap<ServiceKey, String>,
     /// The groups that the wire thread was told of.
@@ -185,7 +187,7 @@ impl Standalone {
             desk,
             metrics,
             node,
-            told: BTreeSet::new(),
+            issues: Issues::default(),
             told_services: BTreeMap::new(),
             groups: BTreeSet::new(),
             warned_of_node: false,
@@ -218,26 +220,7 @@ impl Standalone {
     }
 
     fn tell_configuration(&mut self) {
-        let config = self.engine.config();
-        let errors = config.errors.iter().map(|i| (true, i.clone()));
-        let now: BTreeSet<(bool, Issue)> =
-            errors.chain(config.warnings.iter().map(|i| (false, i.clone()))).collect();
-        for (is_error, issue) in now.difference(&self.told) {
-            self.desk.tell_issue(*is_error, issue, false);
-            let (object, field) = (issue.object(), issue.field.as_deref().unwrap_or_default());
-            if *is_error {
-                error!(event = "configError", %object, field, error = %issue.message, "configuration rejected");
-            } else {
-                warn!(event = "configWarning", %object, field, "{}", issue.message);
-            }
-        }
-        for (is_error, issue) in self.told.difference(&now) {
-            self.desk.tell_issue(*is_error, issue, true);
-            if *is_error {
-                info!(event = "configErrorCleared", object = %issue.object(), field = issue.field.as_deref().unwrap_or_default(), "an error of the configuration is gone");
-            }
-        }
-        self.told = now;
+        self.issues.tell(self.engine.config(), &self.desk);
         let known = self.engine.nodes().iter().any(|n| n.name == self.node);
         if !known && !self.warned_of_node {
             warn!(event = "nodeUnknown", node = %self.node, "no Node of this name in the manifests: nothing is announced until there is, or --node names another");

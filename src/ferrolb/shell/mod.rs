@@ -2,7 +2,9 @@
 
 pub mod bgp;
 pub mod grpc;
+pub mod kube;
 pub mod net;
+pub mod proxy;
 pub mod source;
 pub mod state;
 pub mod sys;

@@ -264,6 +264,23 @@ impl RibOut {
             .collect()
     }
 
+    /// Whether the peer of a session has been sent a prefix and still has it.
+    pub fn has(&self, id: SessionId, prefix: &IpNet) -> bool {
+        let Some(session) = self.sessions.get(&id) else { return false };
+        let Some(group) = self.groups.get(&session.group) else { return false };
+        let family = Family::of(prefix.addr());
+        session.pending.get(family).sent(prefix, group.tables.get(family).get(prefix)).is_some()
+    }
+
+    /// Whether the peer of a session has all that it is to have, with nothing left to send and nothing damped.
+    pub fn is_settled(&self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get(&id) else { return false };
+        let damped = self.groups.get(&session.group).is_some_and(|group| {
+            Family::ALL.iter().any(|family| group.damping.get(*family).held().next().is_some())
+        });
+        !damped && !self.has_work(id)
+    }
+
     /// How far a session has come, in both families: how many prefixes `sent` would give, and how many `fill` has to send.
     pub fn progress(&self, id: SessionId) -> Progress {
         let mut total = Progress::default();

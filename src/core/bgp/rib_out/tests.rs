@@ -87,6 +87,8 @@ fn group(rib: &RibOut, id: GroupId) -> BTreeMap<IpNet, u32> {
 fn believed(rib: &RibOut, id: SessionId) -> BTreeMap<IpNet, u32> {
     let sent = rib.sent(id);
     assert_eq!(rib.progress(id).sent, sent.len());
+    let all = sent.keys().chain(rib.groups.values().flat_map(|g| g.tables.v4.prefixes()));
+    assert!(all.into_iter().all(|prefix| rib.has(id, prefix) == sent.contains_key(prefix)));
     let sent = sent.into_iter();
     sent.map(|(prefix, a)| (prefix, a.communities.first().map_or(0, |c| c.0))).collect()
 }

@@ -7,6 +7,7 @@ mod last_valid;
 mod peers;
 mod pools;
 mod robustness;
+mod samples;
 mod selectors;
 
 use std::sync::Arc;

@@ -12,12 +12,15 @@ use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
 use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
 use ferrolb_core::bgp::wire;
 use ferrolb_core::types::{AddressRange, Family, FamilySet, GroupId, NodeName};
+use ipnet::IpNet;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::measure::Measured;
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, Opens, SessionSpec, SessionStatus, Totals, Update};
+use super::spec::{
+    Agreed, Counters, Event, GroupChange, Holding, Opens, SessionSpec, SessionStatus, Totals, Update,
+};
 use super::{Command, SHUTDOWN, WireConfig, link};
 
 /// How far two lines of the log about a thread that is late are apart, at least.
@@ -89,6 +92,7 @@ pub(super) async fn run(config: WireConfig, mut commands: mpsc::Receiver<Command
                     // Whoever asked may have gone.
                     let _ = answer.send(control.status(routes));
                 }
+                Some(Command::Holdings { prefixes, answer }) => drop(answer.send(control.holdings(&prefixes))),
                 Some(Command::Shutdown { text }) => break text,
                 None => break String::new(),
             },
@@ -317,6 +321,18 @@ impl Control {
             .collect();
         all.sort_by(|a, b| a.peer.cmp(&b.peer));
         all
+    }
+
+    fn holdings(&self, prefixes: &[IpNet]) -> Vec<Holding> {
+        let shelf = self.shared.state.borrow();
+        let sessions = shelf.sessions.iter().filter(|(_, entry)| entry.stop.is_none());
+        sessions
+            .map(|(id, entry)| Holding {
+                peer: entry.spec.name.clone(),
+                has: prefixes.iter().map(|prefix| shelf.rib.has(*id, prefix)).collect(),
+                settled: shelf.rib.is_settled(*id),
+            })
+            .collect()
     }
 
     async fn shut_down(self, text: String) {

@@ -27,9 +27,10 @@ use std::time::Duration;
 
 use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::types::NodeName;
+use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use spec::{Event, GroupChange, Messages, SessionSpec, SessionStatus, Update, Verdicts};
+pub use spec::{Event, GroupChange, Holding, Messages, SessionSpec, SessionStatus, Update, Verdicts};
 
 /// How many commands may wait.
 const COMMANDS: usize = 64;
@@ -65,6 +66,7 @@ pub struct WireHandle {
 enum Command {
     Apply(Box<Update>),
     Sessions { routes: bool, answer: oneshot::Sender<Vec<SessionStatus>> },
+    Holdings { prefixes: Vec<IpNet>, answer: oneshot::Sender<Vec<Holding>> },
     Shutdown { text: String },
 }
 
@@ -96,6 +98,16 @@ impl WireObserver {
     pub async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, WireEnded> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Sessions { routes, answer }).await.map_err(|_| WireEnded)?;
+        answered.await.map_err(|_| WireEnded)
+    }
+
+    /// Which of these prefixes each peer has been sent and still has.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub async fn holdings(&self, prefixes: Vec<IpNet>) -> Result<Vec<Holding>, WireEnded> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Holdings { prefixes, answer }).await.map_err(|_| WireEnded)?;
         answered.await.map_err(|_| WireEnded)
     }
 }

@@ -209,6 +209,17 @@ pub struct SessionStatus {
     pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
 }
 
+/// What one peer has of some prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The peer's name.
+    pub peer: Arc<str>,
+    /// For each prefix, in their order, whether the peer has been sent it and still has it.
+    pub has: Vec<bool>,
+    /// Whether the peer has all that it is to have, of these and all others.
+    pub settled: bool,
+}
+
 /// The OPENs of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opens {

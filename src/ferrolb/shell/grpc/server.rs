@@ -47,8 +47,8 @@ pub struct About {
     pub node: String,
     /// Its main loop.
     pub desk: Inquirer,
-    /// Its wire thread.
-    pub wire: WireObserver,
+    /// Its wire thread; `None`: a role without sessions.
+    pub wire: Option<WireObserver>,
     /// What can't be bound; it is told of the socket too.
     pub health: Health,
 }
@@ -130,7 +130,8 @@ struct Service {
 
 impl Service {
     async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, Status> {
-        let sessions = within("the thread of the BGP sessions", self.about.wire.sessions(routes)).await?;
+        let Some(wire) = &self.about.wire else { return Ok(vec![]) };
+        let sessions = within("the thread of the BGP sessions", wire.sessions(routes)).await?;
         sessions.map_err(|e| Status::unavailable(e.to_string()))
     }
 }

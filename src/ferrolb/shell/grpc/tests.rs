@@ -51,7 +51,7 @@ fn role(directory: TempDir) -> Role {
     let (desk, inquirer) = Desk::new(Scope { node, namespace: "metallb-system".into(), class: None });
     let (health, pings) = Health::new();
     let about =
-        About { role: "standalone", node: "n1".into(), desk: inquirer, wire: wire.observer(), health };
+        About { role: "standalone", node: "n1".into(), desk: inquirer, wire: Some(wire.observer()), health };
     let serving = serve(&directory.path().join("s"), about.clone());
     Role { desk, engine, wire, serving, about, pings, directory }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::shell::bgp::{SessionStatus, WireEnded, WireObserver};
+use crate::shell::kube::Watches;
 
 /// How long the wire thread may take to answer.
 pub const WIRE_LIMIT: Duration = Duration::from_secs(2);
@@ -57,7 +58,10 @@ pub enum WireAnswer {
 pub struct Health(Arc<Inner>);
 
 struct Inner {
-    wire: OnceLock<Box<dyn WireProbe>>,
+    /// Set once the start is done; a role without sessions has no wire thread.
+    wire: OnceLock<Option<Box<dyn WireProbe>>>,
+    /// How a role that lives from Kubernetes is supplied.
+    watches: OnceLock<Watches>,
     main: mpsc::Sender<Ping>,
     /// Sockets and ports for looking in that can't be bound, and why.
     unbound: Mutex<BTreeMap<&'static str, String>>,
@@ -67,13 +71,25 @@ impl Health {
     /// Of a process that has just begun, and the questions that its main loop has to answer.
     pub fn new() -> (Health, mpsc::Receiver<Ping>) {
         let (main, pings) = mpsc::channel(8);
-        (Health(Arc::new(Inner { wire: OnceLock::new(), main, unbound: Mutex::default() })), pings)
+        let inner =
+            Inner { wire: OnceLock::new(), watches: OnceLock::new(), main, unbound: Mutex::default() };
+        (Health(Arc::new(inner)), pings)
     }
 
     /// The desired set has been handed to this wire thread, and the main loop begins.
     pub fn started(&self, wire: impl WireProbe + 'static) {
         // A second wire thread isn't a thing.
-        let _ = self.0.wire.set(Box::new(wire));
+        let _ = self.0.wire.set(Some(Box::new(wire)));
+    }
+
+    /// All objects were seen and everything was decided, in a role without a wire thread; the main loop begins.
+    pub fn started_alone(&self) {
+        let _ = self.0.wire.set(None);
+    }
+
+    /// Objects come from these watches: as long as any has nothing to give, the process isn't ready.
+    pub fn supplied_by(&self, watches: Watches) {
+        let _ = self.0.watches.set(watches);
     }
 
     /// A socket or port for looking in can't be bound. The process goes on and isn't ready.
@@ -94,7 +110,7 @@ impl Health {
     /// Asks the wire thread; `None`: it hasn't started.
     pub async fn ask_wire(&self) -> Option<WireAnswer> {
         let asked = Instant::now();
-        let wire = self.0.wire.get()?;
+        let wire = self.0.wire.get()?.as_ref()?;
         Some(match timeout(WIRE_LIMIT, wire.sessions()).await {
             Ok(Ok(sessions)) => WireAnswer::Sessions { sessions, after: asked.elapsed() },
             Ok(Err(WireEnded)) => WireAnswer::Ended,
@@ -112,7 +128,8 @@ impl Health {
                 format!("no answer from the wire thread for {} s", WIRE_LIMIT.as_secs()),
             ),
             Some(WireAnswer::Ended) => Check::failed("wire", WireEnded.to_string()),
-            None => return Report(vec![Check::ok("starting")]),
+            None if self.0.wire.get().is_none() => return Report(vec![Check::ok("starting")]),
+            None => Check::ok("wire"),
         };
         let main = if main {
             Check::ok("main")
@@ -124,12 +141,19 @@ impl Health {
 
     /// Whether the process announces what it should, and can be looked into.
     pub async fn ready(&self) -> Report {
+        let mut missing = Vec::new();
+        if let Some(watches) = self.0.watches.get() {
+            missing = watches.missing();
+        }
+        let missing = missing.into_iter().map(|(kind, why)| Check::failed(kind.plural, why));
         if self.0.wire.get().is_none() {
-            let why = "what to announce is being decided; nothing is announced yet";
-            return Report(vec![Check::failed("desired-set", why.to_owned())]);
+            let why = "what to do is being decided; nothing is announced or written yet";
+            let desired = Check::failed("desired-set", why.to_owned());
+            return Report(std::iter::once(desired).chain(missing).collect());
         }
         let mut report = self.healthy().await;
         report.0.push(Check::ok("desired-set"));
+        report.0.extend(missing);
         report.0.extend(self.unbound().iter().map(|(what, why)| Check::failed(what, why.clone())));
         report
     }

@@ -61,8 +61,20 @@ pub struct Pages {
     pub health: Health,
 }
 
+/// Where pages are served, and by what name that goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The name of the readiness check that fails where it can't be bound.
+    pub name: &'static str,
+    /// The flag that says where.
+    pub flag: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+}
+
 /// Serves until it is dropped.
-pub async fn serve(address: SocketAddr, pages: Pages) {
+pub async fn serve(place: Place, pages: Pages) {
+    let Place { name, flag, address } = place;
     let mut told = false;
     let listener = loop {
         match TcpListener::bind(address).await {
@@ -73,17 +85,17 @@ pub async fn serve(address: SocketAddr, pages: Pages) {
                         event = "metricsNotBound",
                         %address,
                         error = %problem,
-                        "no metrics and no health checks: this address can't be listened on; --metrics-bind-address gives another one, or off"
+                        "no {name}: this address can't be listened on; {flag} gives another one, or none"
                     );
                 }
                 told = true;
-                pages.health.not_bound("metrics", format!("{address}: {problem}"));
+                pages.health.not_bound(name, format!("{address}: {problem}"));
                 tokio::time::sleep(RETRY).await;
             }
         }
     };
-    pages.health.bound("metrics");
-    info!(event = "metricsBound", %address, "serving metrics and health checks");
+    pages.health.bound(name);
+    info!(event = "metricsBound", %address, "serving {name}");
     accept(listener, pages).await;
 }
 

@@ -1,0 +1,408 @@
+//! `ferrolb controller`: gives the Services of a cluster their addresses.
+//!
+//! Start: watch, and know everything, before anything is decided. Then run for the Lease. Whoever holds it chooses
+//! addresses and writes; others follow and choose nothing. What others wrote while this one didn't lead is what it starts
+//! from. End: the writes under way are finished, and the Lease is given up, so that the next controller has it at once.
+
+mod keeper;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::config::LastValid;
+use ferrolb_core::decide::Options;
+use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
+use ferrolb_core::lease::{Election, Lease, Step, Timing};
+use ferrolb_core::status::ServiceStatus;
+use ferrolb_core::types::NodeName;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use self::keeper::{Keeper, Target, Wanted};
+use crate::cli::ControllerArgs;
+use crate::roles::issues::Issues;
+use crate::shell::grpc::{self, Desk, Inquirer, Scope};
+use crate::shell::kube::kinds::{
+    COMMUNITY, CONFIGURATION_STATE, CUSTOM_RESOURCE_DEFINITION, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD,
+    SERVICE,
+};
+use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
+use crate::shell::telemetry::health::Health;
+use crate::shell::telemetry::http::{self, Pages, Place};
+use crate::shell::telemetry::log;
+use crate::shell::telemetry::metrics::Metrics;
+
+/// The Lease that says who leads.
+const LEASE_NAME: &str = "ferrolb-controller";
+/// How long until a definition that couldn't be made is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long the end may take.
+const FAREWELL: Duration = Duration::from_millis(800);
+
+/// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
+pub fn run(args: &ControllerArgs) -> ExitCode {
+    log::init(args.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(args)),
+        Err(e) => Err(format!("the runtime can't start: {e}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ferrolb: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve(args: &ControllerArgs) -> Result<(), String> {
+    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    for (flag, why) in args.meaningless() {
+        warn!(event = "flagWithoutMeaning", flag, "--{flag} is accepted and changes nothing: {why}");
+    }
+    let namespace = args.namespace.clone().filter(|name| !name.is_empty()).or_else(cluster::own_namespace);
+    let namespace: Arc<str> = namespace
+        .ok_or("which namespace do configuration objects live in? Outside a pod give --namespace NS, or set METALLB_NAMESPACE")?
+        .into();
+    let client = cluster::connect(args.kubeconfig.as_deref()).await?;
+    let me = identity(args);
+    let metrics = Arc::new(Metrics::new(&me, SystemTime::now()).map_err(|e| e.to_string())?);
+    let (health, mut pings) = Health::new();
+    let mut tasks = serve_pages(args, &metrics, &health);
+    tasks.spawn(define_sessions(client.clone()));
+    let (mut controller, inquirer) = Controller::new(args, &client, &namespace, &me, metrics);
+    let about = grpc::About {
+        role: "controller",
+        node: me.clone(),
+        desk: inquirer,
+        wire: None,
+        health: health.clone(),
+    };
+    let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
+    info!(event = "startup", %namespace, identity = me, version = env!("CARGO_PKG_VERSION"), "starting");
+    let mut source = Source::new(client.clone(), watches(&namespace));
+    health.supplied_by(source.watches());
+    if let Some(pod) = args.pod_name() {
+        controller.find_owner(pod);
+    }
+    loop {
+        let wake = controller.step();
+        tokio::select! {
+            batch = source.next() => {
+                let initial = batch.initial;
+                controller.take(batch);
+                if initial {
+                    health.started_alone();
+                }
+            }
+            Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => controller.ended(ended),
+            question = controller.desk.next() => controller.desk.answer(question, controller.keeper.engine()),
+            Some(ping) = pings.recv() => drop(ping.send(())),
+            () = tokio::time::sleep_until(wake) => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!(event = "shutdown", "ending");
+    controller.farewell().await;
+    Ok(())
+}
+
+/// Makes the definition of BGPSessionState, which the speakers write, where there is none. It is frr-k8s' kind: a
+/// definition that is there is never touched.
+async fn define_sessions(client: Client) {
+    let act = Act::Create(ferrolb_api::bgp_session_state::crd());
+    let write = Write { kind: &CUSTOM_RESOURCE_DEFINITION, namespace: "".into(), act };
+    loop {
+        match write.perform(&client).await {
+            Answer::Written(_) => {
+                info!(
+                    event = "definitionMade",
+                    kind = "BGPSessionState",
+                    "speakers tell of their sessions in objects of this kind"
+                );
+                return;
+            }
+            Answer::Conflict => return,
+            Answer::Unreachable(_) => tokio::time::sleep(RETRY).await,
+            Answer::Gone | Answer::Refused(_) => {
+                warn!(
+                    event = "definitionNotMade",
+                    kind = "BGPSessionState",
+                    "it may not be made: speakers don't tell of their sessions in objects"
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// Everything that the controller needs to know, and nothing else: no Nodes, no endpoints, no Pods.
+fn watches(namespace: &Arc<str>) -> Vec<Watch> {
+    let status: fn(&Value) -> Value = |object| object.get("status").cloned().unwrap_or_default();
+    let spec: fn(&Value) -> Value = |object| object.get("spec").cloned().unwrap_or_default();
+    vec![
+        Watch::all(&SERVICE).keeping(ServiceStatus::part),
+        Watch::all(&NAMESPACE),
+        Watch::within(&IP_ADDRESS_POOL, namespace).keeping(status),
+        Watch::within(&COMMUNITY, namespace),
+        Watch::within(&CONFIGURATION_STATE, namespace).fields("metadata.name=controller").aside(status),
+        Watch::within(&LEASE, namespace).fields(&format!("metadata.name={LEASE_NAME}")).aside(spec),
+    ]
+}
+
+/// The name in the Lease: the pod's, which no other has and a restarted container has again; else one of its own.
+fn identity(args: &ControllerArgs) -> String {
+    match args.pod_name() {
+        Some(name) => name.to_owned(),
+        None => {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}_{:08x}", host.trim(), rand::random::<u32>())
+        }
+    }
+}
+
+fn serve_pages(args: &ControllerArgs, metrics: &Arc<Metrics>, health: &Health) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let places =
+        [("metrics", "--port", args.port), ("health", "--health-probe-port", args.health_probe_port)];
+    for (name, flag, port) in places.into_iter().filter(|(_, _, port)| *port != 0) {
+        let address = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
+        let pages = Pages { metrics: metrics.clone(), health: health.clone() };
+        tasks.spawn(http::serve(Place { name, flag, address }, pages));
+    }
+    tasks
+}
+
+/// A write that ended.
+enum Ended {
+    Object(Target, Box<Wanted>, Answer),
+    Lease(Answer),
+    /// The own Pod was asked for.
+    Pod(Answer),
+}
+
+struct Controller {
+    client: Client,
+    namespace: Arc<str>,
+    clock: Instant,
+    keeper: Keeper,
+    election: Election,
+    /// Whether everything there is was seen.
+    complete: bool,
+    leading: bool,
+    writes: JoinSet<Ended>,
+    metrics: Arc<Metrics>,
+    desk: Desk,
+    issues: Issues,
+}
+
+impl Controller {
+    fn new(
+        args: &ControllerArgs,
+        client: &Client,
+        namespace: &Arc<str>,
+        me: &str,
+        metrics: Arc<Metrics>,
+    ) -> (Controller, Inquirer) {
+        let class: Option<String> = args.class().map(Into::into);
+        let options = EngineOptions {
+            system_namespace: namespace.clone(),
+            class: class.clone(),
+            decide: Options::default(),
+            node: NodeName::new(me),
+            keep_routes: false,
+            allocate_for_many: true,
+        };
+        let allocator = Allocator::new(Mode::Allocate, class.clone());
+        let engine = Engine::new(options, allocator, LastValid::new(), Default::default());
+        let (desk, inquirer) =
+            Desk::new(Scope { node: NodeName::new(me), namespace: namespace.clone(), class: class.clone() });
+        let controller = Controller {
+            client: client.clone(),
+            namespace: namespace.clone(),
+            clock: Instant::now(),
+            keeper: Keeper::new(engine, class, namespace.clone()),
+            election: Election::new(me, Timing::default()),
+            complete: false,
+            leading: false,
+            writes: JoinSet::new(),
+            metrics,
+            desk,
+            issues: Issues::default(),
+        };
+        (controller, inquirer)
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Asks for the own Pod, which what is written belongs to.
+    fn find_owner(&mut self, pod: &str) {
+        let read = Write { kind: &POD, namespace: self.namespace.clone(), act: Act::Read(pod.into()) };
+        let client = self.client.clone();
+        self.writes.spawn(async move { Ended::Pod(read.perform(&client).await) });
+    }
+
+    /// Does what is due; when to come back.
+    fn step(&mut self) -> tokio::time::Instant {
+        let now = self.now();
+        let mut wake = Some(now + Duration::from_secs(60));
+        if self.complete {
+            match self.election.decide(now, Timestamp::now()) {
+                Step::Wait(until) => wake = Some(until),
+                Step::Create(spec) => {
+                    let metadata = json!({ "namespace": &*self.namespace, "name": LEASE_NAME });
+                    let object = json!({
+                        "apiVersion": LEASE.api_version(), "kind": LEASE.kind, "metadata": metadata, "spec": spec,
+                    });
+                    self.write_lease(Act::Create(object));
+                }
+                Step::Patch { resource_version, spec } => {
+                    self.write_lease(lease_patch(&resource_version, &spec))
+                }
+            }
+            self.follow_election(now);
+        }
+        if self.leading {
+            let metrics = self.metrics.clone();
+            self.keeper.tick(now, || metrics.pools());
+            while let Some((target, wanted)) = self.keeper.due(now) {
+                let client = self.client.clone();
+                self.writes.spawn(async move {
+                    let answer = wanted.write.perform(&client).await;
+                    Ended::Object(target, Box::new(wanted), answer)
+                });
+            }
+            wake = [wake, self.keeper.wake(), self.election.leads_until()].into_iter().flatten().min();
+        }
+        let wake = wake.unwrap_or(now).max(now + Duration::from_millis(1));
+        tokio::time::Instant::from_std(self.clock + wake)
+    }
+
+    fn write_lease(&mut self, act: Act) {
+        let write = Write { kind: &LEASE, namespace: self.namespace.clone(), act };
+        let client = self.client.clone();
+        self.writes.spawn(async move { Ended::Lease(write.perform(&client).await) });
+    }
+
+    /// Leads, or stops leading, as the election says.
+    fn follow_election(&mut self, now: Duration) {
+        let leads = self.election.leads(now);
+        if leads == self.leading {
+            return;
+        }
+        self.leading = leads;
+        if leads {
+            info!(event = "leading", "this controller gives addresses and writes");
+        } else {
+            let holder = self.election.holder().unwrap_or_default();
+            warn!(
+                event = "notLeading",
+                holder, "this controller only follows: its Lease wasn't renewed in time, or is another's"
+            );
+        }
+        let outcome = self.keeper.lead(leads, now);
+        self.tell(&outcome);
+    }
+
+    fn take(&mut self, batch: Batch) {
+        let now = self.now();
+        for problem in &batch.problems {
+            error!(event = "objectError", error = %problem, "an object can't be read; what it held before stands");
+            self.desk.tell_manifest(problem.to_string(), false);
+        }
+        for problem in &batch.cleared {
+            info!(event = "objectErrorCleared", error = %problem, "this is mended");
+            self.desk.tell_manifest(problem.to_string(), true);
+        }
+        self.metrics.changes(batch.changes.len(), batch.problems.len(), batch.cleared.len());
+        for side in batch.sides.iter().filter(|side| *side.kind == LEASE) {
+            let lease = side.seen.as_ref().map(|seen| Lease::read(&seen.resource_version, &seen.kept));
+            self.election.observe(lease, now);
+        }
+        if batch.initial {
+            self.complete = true;
+            if !batch.sides.iter().any(|side| *side.kind == LEASE) {
+                self.election.observe(None, now);
+            }
+        }
+        let outcome = self.keeper.take(batch, now);
+        self.tell(&outcome);
+    }
+
+    /// A write ended.
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let now = self.now();
+        match ended {
+            Ok(Ended::Object(target, wanted, answer)) => {
+                let (outcome, since) = self.keeper.done(target, *wanted, answer, now);
+                since.into_iter().for_each(|since| self.metrics.allocated(since));
+                self.tell(&outcome);
+            }
+            Ok(Ended::Lease(Answer::Written(object))) => {
+                let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+                let spec = object.get("spec").cloned().unwrap_or_default();
+                self.election.wrote(Lease::read(version.unwrap_or_default(), &spec), now);
+            }
+            Ok(Ended::Lease(answer)) => {
+                if !matches!(answer, Answer::Conflict) {
+                    warn!(event = "leaseNotWritten", answer = ?answer, "tried again in 2 s; after 10 s without, this controller stops writing");
+                }
+                self.election.failed();
+            }
+            Ok(Ended::Pod(Answer::Written(pod))) => {
+                let (name, uid) = (pod.pointer("/metadata/name"), pod.pointer("/metadata/uid"));
+                self.keeper.owned_by(json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }));
+            }
+            Ok(Ended::Pod(answer)) => {
+                warn!(event = "ownPodUnknown", answer = ?answer, "the own Pod can't be read: the ConfigurationState gets no owner, and stays when the Pod goes");
+            }
+            Err(e) => error!(event = "writePanicked", error = %e, "please report this"),
+        }
+    }
+
+    fn tell(&mut self, outcome: &Outcome) {
+        self.metrics.outcome(self.keeper.engine(), outcome);
+        if outcome.reconfigured {
+            self.issues.tell(self.keeper.engine().config(), &self.desk);
+        }
+        self.desk.tell_outcome(outcome, self.keeper.engine());
+    }
+
+    /// Finishes what is under way, and gives the Lease up.
+    async fn farewell(mut self) {
+        let finished = async {
+            while let Some(ended) = self.writes.join_next().await {
+                if let Ok(Ended::Lease(_)) = &ended {
+                    self.ended(ended);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL / 2, finished).await;
+        let Some((version, spec)) = self.election.release(Timestamp::now()) else { return };
+        let act = lease_patch(&version, &spec);
+        let write = Write { kind: &LEASE, namespace: self.namespace.clone(), act };
+        match tokio::time::timeout(FAREWELL, write.perform(&self.client)).await {
+            Ok(Answer::Written(_)) => info!(event = "leaseReleased", "the next controller may lead at once"),
+            answer => {
+                warn!(event = "leaseNotReleased", answer = ?answer, "the next controller waits until the Lease runs out")
+            }
+        }
+    }
+}
+
+fn lease_patch(resource_version: &str, spec: &Value) -> Act {
+    let patch = json!({ "metadata": { "resourceVersion": resource_version }, "spec": spec });
+    Act::Patch { name: LEASE_NAME.into(), patch, status: false }
+}

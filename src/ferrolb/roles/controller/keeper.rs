@@ -1,0 +1,521 @@
+//! What the controller knows and wants written: objects and answers in, writes out, without a cluster.
+//!
+//! The answer to a write is the newest form of its object, and is taken in as such; what a watch says later and is older is
+//! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_api::ip_address_pool::IPAddressPoolStatus;
+use ferrolb_core::engine::{Engine, Outcome, SourceChange};
+use ferrolb_core::manifest;
+use ferrolb_core::outbox::{Done, Outbox};
+use ferrolb_core::status::{
+    Answer as WarAnswer, Desired, Event, Rewrites, ServiceStatus, complaint, configuration_state,
+    overwritten, transition,
+};
+use ferrolb_core::types::ServiceKey;
+use ferrolb_core::world::Object;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use crate::shell::kube::kinds::{CONFIGURATION_STATE, EVENT, IP_ADDRESS_POOL, SERVICE};
+use crate::shell::kube::{Act, Answer, Batch, Seen, Side, Write};
+
+/// How many writes may be under way at a time.
+const WRITES: usize = 16;
+/// How many events may wait: beyond, they are dropped, since the statuses say the same.
+const EVENTS: usize = 10_000;
+/// How often the pools' counters are written at most.
+const COUNTERS: Duration = Duration::from_secs(1);
+/// The name of the controller's ConfigurationState.
+const STATE: &str = "controller";
+/// Who tells events. MetalLB's name, by which people look for them.
+const COMPONENT: &str = "metallb-controller";
+
+/// What is written about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Service(ServiceKey),
+    Pool(Arc<str>),
+    State,
+    /// Each is written once; the number makes them distinct.
+    Event(u64),
+}
+
+/// A write that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub write: Write,
+    /// Of a Service: its uid, and what to tell when it is written.
+    service: Option<(Arc<str>, Vec<Event>)>,
+}
+
+/// A Service as it was last seen.
+struct Known {
+    uid: Arc<str>,
+    version: Arc<str>,
+    status: ServiceStatus,
+    /// When the change was seen that its next write follows from.
+    noticed: Option<Instant>,
+    /// What it should show and did: whatever it shows after that, without anything else being wanted, another program wrote.
+    settled: Option<Desired>,
+}
+
+/// What was last told to be wrong with a Service.
+#[derive(Default)]
+struct Complaint {
+    standing: Option<Event>,
+    /// How often something was told: a name for each telling that a restarted controller gives again.
+    tellings: u32,
+}
+
+/// See the module.
+pub struct Keeper {
+    engine: Engine,
+    class: Option<String>,
+    namespace: Arc<str>,
+    /// For the ConfigurationState's metadata: the own Pod.
+    owner: Option<Value>,
+    leading: bool,
+    services: HashMap<ServiceKey, Known>,
+    complaints: HashMap<ServiceKey, Complaint>,
+    rewrites: HashMap<ServiceKey, Rewrites>,
+    /// Services that are left alone until then.
+    left: BTreeSet<(Duration, ServiceKey)>,
+    pools: BTreeMap<Arc<str>, Value>,
+    counters_due: Option<Duration>,
+    counters_written: Option<Duration>,
+    /// The status of the ConfigurationState; `None`: there is none.
+    state: Option<Value>,
+    outbox: Outbox<Target, Wanted>,
+    events: u64,
+    events_waiting: usize,
+    /// The last thing that kept a write from being done.
+    trouble: Option<String>,
+}
+
+impl Keeper {
+    /// For services of this class; `namespace` is where configuration objects live. It doesn't lead.
+    pub fn new(mut engine: Engine, class: Option<String>, namespace: Arc<str>) -> Keeper {
+        engine.set_choosing(false);
+        Keeper {
+            engine,
+            class,
+            namespace,
+            owner: None,
+            leading: false,
+            services: HashMap::new(),
+            complaints: HashMap::new(),
+            rewrites: HashMap::new(),
+            left: BTreeSet::new(),
+            pools: BTreeMap::new(),
+            counters_due: None,
+            counters_written: None,
+            state: None,
+            outbox: Outbox::new(WRITES),
+            events: 0,
+            events_waiting: 0,
+            trouble: None,
+        }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The ConfigurationState, once it is made, belongs to this Pod: an entry of `ownerReferences`.
+    pub fn owned_by(&mut self, owner: Value) {
+        self.owner = Some(owner);
+    }
+
+    /// Takes in what changed.
+    pub fn take(&mut self, batch: Batch, now: Duration) -> Outcome {
+        let mut touched = BTreeSet::new();
+        let mut old = HashSet::new();
+        let mut state_touched = false;
+        for Side { kind, name, seen } in batch.sides {
+            if *kind == SERVICE {
+                let key = ServiceKey { namespace: name.0, name: name.1 };
+                if !self.see(&key, seen) {
+                    old.insert(key);
+                    continue;
+                }
+                touched.insert(key);
+            } else if *kind == IP_ADDRESS_POOL {
+                match seen {
+                    Some(seen) => drop(self.pools.insert(name.1, seen.kept)),
+                    None => drop(self.pools.remove(&name.1)),
+                }
+                self.count_soon(now);
+            } else if *kind == CONFIGURATION_STATE && &*name.1 == STATE {
+                self.state = seen.map(|seen| seen.kept);
+                state_touched = true;
+            }
+        }
+        let mut changes = batch.changes;
+        changes.retain(|change| match change {
+            SourceChange::Apply(Object::Service(s)) => !old.contains(&s.key),
+            _ => true,
+        });
+        let outcome = self.engine.apply(changes, None);
+        for key in &outcome.allocations {
+            if let Some(known) = self.services.get_mut(key) {
+                known.noticed.get_or_insert(batch.noticed);
+            }
+        }
+        touched.extend(outcome.allocations.iter().cloned());
+        self.follow(&outcome, touched, now);
+        if state_touched && !outcome.reconfigured {
+            self.report();
+        }
+        outcome
+    }
+
+    /// Leads from now on, or no more.
+    pub fn lead(&mut self, leading: bool, now: Duration) -> Outcome {
+        if leading == self.leading {
+            return Outcome::default();
+        }
+        self.leading = leading;
+        if !leading {
+            self.outbox.clear();
+            self.left.clear();
+            self.rewrites.clear();
+            self.events_waiting = 0;
+            // Who leads now writes, and that is no rewriting.
+            self.services.values_mut().for_each(|known| known.settled = None);
+        }
+        let outcome = self.engine.set_choosing(leading);
+        self.count_soon(now);
+        let all = self.services.keys().cloned().collect();
+        self.follow(&outcome, all, now);
+        self.report();
+        outcome
+    }
+
+    /// The next write to begin.
+    pub fn due(&mut self, now: Duration) -> Option<(Target, Wanted)> {
+        let due = self.outbox.due(now)?;
+        if matches!(due.0, Target::Event(_)) {
+            self.events_waiting = self.events_waiting.saturating_sub(1);
+        }
+        Some(due)
+    }
+
+    /// When to come back without anything having happened.
+    pub fn wake(&self) -> Option<Duration> {
+        let left = self.left.first().map(|(until, _)| *until);
+        [self.outbox.wake(), self.counters_due, left].into_iter().flatten().min()
+    }
+
+    /// What time alone brings. `counters` counts the pools.
+    pub fn tick(
+        &mut self,
+        now: Duration,
+        counters: impl FnOnce() -> BTreeMap<Arc<str>, IPAddressPoolStatus>,
+    ) {
+        while let Some((until, key)) = self.left.first().cloned().filter(|(until, _)| *until <= now) {
+            self.left.remove(&(until, key.clone()));
+            self.reconcile(&key, now);
+        }
+        if self.counters_due.is_some_and(|due| due <= now) {
+            self.counters_due = None;
+            self.counters_written = Some(now);
+            self.count(&counters());
+        }
+    }
+
+    /// A write ended so; what follows, and, of a Service, when the change was seen that it followed from.
+    pub fn done(
+        &mut self,
+        target: Target,
+        wanted: Wanted,
+        answer: Answer,
+        now: Duration,
+    ) -> (Outcome, Option<Instant>) {
+        let done = match &answer {
+            Answer::Written(_) | Answer::Gone => Done::Settled,
+            Answer::Conflict if matches!(target, Target::Event(_) | Target::State) => Done::Settled,
+            Answer::Conflict | Answer::Refused(_) => Done::Refused,
+            Answer::Unreachable(_) => Done::Unreachable,
+        };
+        self.tell_trouble(&target, &answer);
+        self.outbox.done(target.clone(), wanted.clone(), done, now);
+        let (Target::Service(key), Some((uid, events)), Answer::Written(object)) =
+            (target, wanted.service, answer)
+        else {
+            return (Outcome::default(), None);
+        };
+        let version: Arc<str> =
+            object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().into();
+        let Some(known) = self.services.get_mut(&key).filter(|k| k.uid == uid) else {
+            return (Outcome::default(), None);
+        };
+        let noticed = known.noticed.take();
+        for event in &events {
+            info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
+        }
+        let unique = version.to_string();
+        let newer = is_newer(&version, &known.version);
+        if newer {
+            known.status = ServiceStatus::read(&object);
+            known.version = version;
+        }
+        for event in events {
+            self.tell(&key, event, &unique);
+        }
+        let change = match manifest::object(object) {
+            Ok(Some(object)) if newer => Some(SourceChange::Apply(object)),
+            // The watch gives it too, and names what is wrong with it.
+            _ => None,
+        };
+        let outcome = self.engine.apply(change.into_iter().collect(), None);
+        let mut touched = outcome.allocations.clone();
+        touched.insert(key);
+        self.follow(&outcome, touched, now);
+        (outcome, noticed)
+    }
+
+    /// Whether that is news, and not from before our last write.
+    fn see(&mut self, key: &ServiceKey, seen: Option<Seen>) -> bool {
+        let Some(seen) = seen else {
+            self.services.remove(key);
+            self.complaints.remove(key);
+            self.rewrites.remove(key);
+            self.left.retain(|(_, left)| left != key);
+            self.outbox.withdraw(&Target::Service(key.clone()));
+            return true;
+        };
+        let status = ServiceStatus::read(&seen.kept);
+        match self.services.get_mut(key) {
+            Some(known) if known.uid == seen.uid => {
+                if !is_newer(&seen.resource_version, &known.version) {
+                    return false;
+                }
+                known.version = seen.resource_version;
+                known.status = status;
+            }
+            _ => {
+                let known = Known {
+                    uid: seen.uid,
+                    version: seen.resource_version,
+                    status,
+                    noticed: None,
+                    settled: None,
+                };
+                self.services.insert(key.clone(), known);
+            }
+        }
+        true
+    }
+
+    fn follow(&mut self, outcome: &Outcome, touched: BTreeSet<ServiceKey>, now: Duration) {
+        if !outcome.allocations.is_empty() || outcome.reconfigured {
+            self.count_soon(now);
+        }
+        if !self.leading {
+            return;
+        }
+        if outcome.reconfigured {
+            self.report();
+        }
+        for key in touched {
+            self.reconcile(&key, now);
+        }
+    }
+
+    /// Has what differs of a Service written, and tells what is wrong with it.
+    fn reconcile(&mut self, key: &ServiceKey, now: Duration) {
+        let target = Target::Service(key.clone());
+        let (Some(known), Some(service)) = (self.services.get_mut(key), self.engine.world().service(key))
+        else {
+            return self.outbox.withdraw(&target);
+        };
+        let allocation = self.engine.allocator().get(key);
+        let desired = Desired::of(service, &known.status, self.class.as_deref(), allocation);
+        let standing = allocation.and_then(|a| complaint(service, a));
+        match desired.patch(&known.status) {
+            None => {
+                known.settled = Some(desired);
+                self.outbox.withdraw(&target);
+            }
+            Some(mut patch) => {
+                let ips = match &desired {
+                    Desired::Addresses { ips, .. } => ips.as_slice(),
+                    _ => &[],
+                };
+                let mut events = transition(key, &known.status, ips);
+                if known.settled.as_ref() == Some(&desired) {
+                    let rewrites = self.rewrites.entry(key.clone()).or_insert_with(|| Rewrites::new(now));
+                    events.clear();
+                    match rewrites.another(now) {
+                        WarAnswer::First => events.push(overwritten(key)),
+                        WarAnswer::Again => {}
+                        WarAnswer::Leave(until) => {
+                            self.left.insert((until, key.clone()));
+                            return;
+                        }
+                    }
+                    known.settled = None;
+                }
+                if let Some(metadata) =
+                    patch.as_object_mut().map(|p| p.entry("metadata").or_insert(json!({})))
+                    && let Some(metadata) = metadata.as_object_mut()
+                {
+                    metadata.insert("resourceVersion".to_owned(), Value::from(&*known.version));
+                }
+                let act = Act::Patch { name: key.name.clone(), patch, status: true };
+                let write = Write { kind: &SERVICE, namespace: key.namespace.clone(), act };
+                let service = Some((known.uid.clone(), events));
+                self.outbox.put(target, Wanted { write, service });
+            }
+        }
+        self.complain(key, standing);
+    }
+
+    /// Tells what is wrong with a Service, where that is something else than before.
+    fn complain(&mut self, key: &ServiceKey, standing: Option<Event>) {
+        if standing.is_none() && !self.complaints.contains_key(key) {
+            return;
+        }
+        let complaint = self.complaints.entry(key.clone()).or_default();
+        if complaint.standing == standing {
+            return;
+        }
+        complaint.standing = standing.clone();
+        let Some(event) = standing else { return };
+        let unique = complaint.tellings.to_string();
+        complaint.tellings = complaint.tellings.saturating_add(1);
+        warn!(event = "allocationFailed", service = %key, reason = event.reason, error = %event.message, "no address, or not the one asked for");
+        self.tell(key, event, &unique);
+    }
+
+    /// Has an event written. Those of one Service with the same words and the same `unique` are one: a restarted controller
+    /// doesn't repeat them.
+    fn tell(&mut self, key: &ServiceKey, event: Event, unique: &str) {
+        let Some(known) = self.services.get(key) else { return };
+        if self.events_waiting >= EVENTS {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        (&*known.uid, event.reason, &event.message, unique).hash(&mut hasher);
+        let now = format!("{:.0}", Timestamp::now());
+        let message: String = event.message.chars().take(1000).collect();
+        let object = json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": { "namespace": &*key.namespace, "name": format!("{}.{:016x}", key.name, hasher.finish()) },
+            "involvedObject": {
+                "apiVersion": "v1", "kind": "Service", "namespace": &*key.namespace, "name": &*key.name,
+                "uid": &*known.uid, "resourceVersion": &*known.version,
+            },
+            "type": if event.warning { "Warning" } else { "Normal" },
+            "reason": event.reason, "message": message, "count": 1,
+            "firstTimestamp": now, "lastTimestamp": now,
+            "source": { "component": COMPONENT }, "reportingComponent": COMPONENT, "reportingInstance": "",
+        });
+        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act: Act::Create(object) };
+        self.events = self.events.wrapping_add(1);
+        self.events_waiting = self.events_waiting.saturating_add(1);
+        self.outbox.put(Target::Event(self.events), Wanted { write, service: None });
+    }
+
+    fn count_soon(&mut self, now: Duration) {
+        let earliest = self.counters_written.map_or(now, |at| at.saturating_add(COUNTERS));
+        self.counters_due.get_or_insert(earliest.max(now));
+    }
+
+    /// Has the pools' counters written where they differ.
+    fn count(&mut self, counters: &BTreeMap<Arc<str>, IPAddressPoolStatus>) {
+        if !self.leading {
+            return;
+        }
+        for (name, seen) in &self.pools {
+            let target = Target::Pool(name.clone());
+            let wanted = counters.get(name).and_then(|c| serde_json::to_value(c).ok());
+            let Some(status) = wanted.filter(|wanted| wanted != seen) else {
+                self.outbox.withdraw(&target);
+                continue;
+            };
+            let act = Act::Patch { name: name.clone(), patch: json!({ "status": status }), status: true };
+            let write = Write { kind: &IP_ADDRESS_POOL, namespace: self.namespace.clone(), act };
+            self.outbox.put(target, Wanted { write, service: None });
+        }
+    }
+
+    /// Has the ConfigurationState say what is wrong.
+    fn report(&mut self) {
+        if !self.leading {
+            return;
+        }
+        let act = match &self.state {
+            None => {
+                let mut object = json!({
+                    "apiVersion": CONFIGURATION_STATE.api_version(), "kind": CONFIGURATION_STATE.kind,
+                    "metadata": {
+                        "namespace": &*self.namespace, "name": STATE,
+                        "labels": { "metallb.io/component-type": "controller" },
+                    },
+                });
+                if let (Some(owner), Some(metadata)) = (&self.owner, object.get_mut("metadata"))
+                    && let Some(metadata) = metadata.as_object_mut()
+                {
+                    metadata.insert("ownerReferences".to_owned(), json!([owner]));
+                }
+                // Its status is written once the watch shows it.
+                Act::Create(object)
+            }
+            Some(seen) => {
+                let errors: Vec<String> =
+                    self.engine.config().errors.iter().map(ToString::to_string).collect();
+                match configuration_state(&errors, Some(seen), Timestamp::now()) {
+                    Some(patch) => Act::Patch { name: STATE.into(), patch, status: true },
+                    None => return self.outbox.withdraw(&Target::State),
+                }
+            }
+        };
+        let write = Write { kind: &CONFIGURATION_STATE, namespace: self.namespace.clone(), act };
+        self.outbox.put(Target::State, Wanted { write, service: None });
+    }
+
+    /// Logs that writes fail, and that they don't any more; each thing once.
+    fn tell_trouble(&mut self, target: &Target, answer: &Answer) {
+        let what = match target {
+            Target::Service(_) => "services/status",
+            Target::Pool(_) => "ipaddresspools/status",
+            Target::State => "configurationstates",
+            Target::Event(_) => "events",
+        };
+        let why = match answer {
+            Answer::Refused(why) => format!("{what}: {why}"),
+            Answer::Unreachable(why) => format!("the API server doesn't answer: {why}"),
+            Answer::Written(_) => {
+                if let Some(before) =
+                    self.trouble.take_if(|t| t.starts_with(what) || t.starts_with("the API"))
+                {
+                    info!(event = "writesResumed", before, "writes go through again");
+                }
+                return;
+            }
+            Answer::Gone | Answer::Conflict => return,
+        };
+        if self.trouble.as_ref() != Some(&why) {
+            error!(event = "writeFailed", object = ?target, error = %why, "it will be tried again");
+            self.trouble = Some(why);
+        }
+    }
+}
+
+/// Whether a resourceVersion is a later one. Where they aren't numbers, what comes later is.
+fn is_newer(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version > than,
+        _ => version != than,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! The keeper with a stand-in for the API server's store: objects by kind and name, versions, merge patches.
+
+use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::config::LastValid;
+use ferrolb_core::decide::Options;
+use ferrolb_core::engine::EngineOptions;
+use ferrolb_core::types::NodeName;
+
+use super::*;
+use crate::shell::kube::Watch;
+use crate::shell::kube::fake::merge;
+use crate::shell::kube::fold::{Folded, Folder};
+use crate::shell::kube::kinds::Kind;
+
+const NS: &str = "metallb-system";
+
+/// A keeper and its cluster.
+struct Lab {
+    keeper: Keeper,
+    now: Duration,
+    version: u64,
+    objects: BTreeMap<(&'static str, String), Value>,
+    folders: Vec<(&'static Kind, Folder)>,
+    /// All writes that were answered.
+    written: Vec<(Target, Write)>,
+}
+
+fn keeper() -> Keeper {
+    let options = EngineOptions {
+        system_namespace: NS.into(),
+        class: None,
+        decide: Options::default(),
+        node: NodeName::new("controller"),
+        keep_routes: false,
+        allocate_for_many: true,
+    };
+    let engine =
+        Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    Keeper::new(engine, None, NS.into())
+}
+
+fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "namespace": "default", "name": name, "uid": format!("uid-{name}") },
+        "spec": { "type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{ "port": 80 }] },
+        "status": { "loadBalancer": {} },
+    })
+}
+
+fn pool(name: &str, addresses: &str) -> Value {
+    json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "namespace": NS, "name": name, "uid": format!("uid-{name}") },
+        "spec": { "addresses": [addresses] },
+    })
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let status: fn(&Value) -> Value = |object| object["status"].clone();
+        let ns: Arc<str> = NS.into();
+        let watches = [
+            Watch::all(&SERVICE).keeping(ServiceStatus::part),
+            Watch::within(&IP_ADDRESS_POOL, &ns).keeping(status),
+            Watch::within(&CONFIGURATION_STATE, &ns).aside(status),
+        ];
+        Lab {
+            keeper: keeper(),
+            now: Duration::from_secs(100),
+            version: 1,
+            objects: BTreeMap::new(),
+            folders: watches.into_iter().map(|w| (w.kind, Folder::new(w))).collect(),
+            written: vec![],
+        }
+    }
+
+    /// Stores an object, and has the watch tell it.
+    fn put(&mut self, object: Value) {
+        let object = self.store(object);
+        self.hear(&object);
+    }
+
+    fn store(&mut self, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+        let kind = self.kind(&object);
+        if kind == &SERVICE {
+            // As the API server does.
+            let ingress = object.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut);
+            ingress.into_iter().flatten().for_each(|entry| entry["ipMode"] = "VIP".into());
+        }
+        self.objects.insert((kind.kind, name), object.clone());
+        object
+    }
+
+    fn kind(&self, object: &Value) -> &'static Kind {
+        self.folders.iter().map(|(kind, _)| *kind).find(|k| object["kind"] == k.kind).expect("a known kind")
+    }
+
+    fn hear(&mut self, object: &Value) {
+        let kind = self.kind(object);
+        let folder = self.folders.iter_mut().find(|(k, _)| *k == kind).map(|(_, f)| f).expect("known");
+        let folded = folder.applied(object.clone()).into_iter().collect();
+        self.take(kind, folded);
+    }
+
+    fn delete(&mut self, name: &str) {
+        let object = self.objects.remove(&("Service", name.to_owned())).expect("it is there");
+        let folded = self.folders[0].1.deleted(&object).into_iter().collect();
+        self.take(&SERVICE, folded);
+    }
+
+    fn take(&mut self, kind: &'static Kind, folded: Vec<Folded>) {
+        let mut batch = Batch {
+            initial: false,
+            changes: vec![],
+            sides: vec![],
+            problems: vec![],
+            cleared: vec![],
+            noticed: std::time::Instant::now(),
+        };
+        for Folded { name, change, side, .. } in folded {
+            batch.changes.extend(change);
+            batch.sides.extend(side.map(|seen| Side { kind, name, seen }));
+        }
+        self.keeper.take(batch, self.now);
+    }
+
+    /// Writes all that is wanted, as the API server would; the watch tells it afterwards.
+    fn run(&mut self) {
+        loop {
+            self.keeper.tick(self.now, BTreeMap::new);
+            let Some((target, wanted)) = self.keeper.due(self.now) else { return };
+            let answer = self.answer(&wanted.write);
+            self.written.push((target.clone(), wanted.write.clone()));
+            let object = match &answer {
+                Answer::Written(object) if target_is_heard(&target) => Some(object.clone()),
+                _ => None,
+            };
+            self.keeper.done(target, wanted, answer, self.now);
+            if let Some(object) = object {
+                self.hear(&object);
+            }
+        }
+    }
+
+    fn answer(&mut self, write: &Write) -> Answer {
+        match &write.act {
+            Act::Read(_) | Act::Delete { .. } => Answer::Gone,
+            Act::Create(object) if write.kind == &EVENT => Answer::Written(object.clone()),
+            Act::Create(object) => Answer::Written(self.store(object.clone())),
+            Act::Patch { name, patch, .. } => {
+                let Some(mut object) = self.objects.get(&(write.kind.kind, name.to_string())).cloned() else {
+                    return Answer::Gone;
+                };
+                let asked = patch["metadata"]["resourceVersion"].as_str();
+                if asked.is_some_and(|version| object["metadata"]["resourceVersion"] != version) {
+                    return Answer::Conflict;
+                }
+                merge(&mut object, patch);
+                Answer::Written(self.store(object))
+            }
+        }
+    }
+
+    fn lead(&mut self) {
+        self.keeper.lead(true, self.now);
+        self.run();
+    }
+
+    /// How often each kind of thing was written since the last time: services, and the events' reasons.
+    fn writes(&mut self) -> (Vec<String>, Vec<String>) {
+        let (mut services, mut events) = (vec![], vec![]);
+        for (target, write) in self.written.drain(..) {
+            match (target, write.act) {
+                (Target::Service(key), _) => services.push(key.name.to_string()),
+                (Target::Event(_), Act::Create(object)) => {
+                    events.push(object["reason"].as_str().expect("a reason").to_owned());
+                }
+                _ => {}
+            }
+        }
+        (services, events)
+    }
+
+    fn ip(&self, name: &str) -> Value {
+        self.objects[&("Service", name.to_owned())]["status"]["loadBalancer"]["ingress"][0]["ip"].clone()
+    }
+
+    fn edit(&mut self, name: &str, edit: impl FnOnce(&mut Value)) {
+        let mut object = self.objects[&("Service", name.to_owned())].clone();
+        edit(&mut object);
+        self.put(object);
+    }
+}
+
+fn target_is_heard(target: &Target) -> bool {
+    !matches!(target, Target::Event(_))
+}
+
+fn texts(all: &[&str]) -> Vec<String> {
+    all.iter().map(|t| (*t).to_owned()).collect()
+}
+
+#[test]
+fn a_service_costs_one_patch_and_one_event_and_nothing_after_that() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.written.clear();
+    lab.put(service("web"));
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    let annotation = &lab.objects[&("Service", "web".to_owned())]["metadata"]["annotations"];
+    assert_eq!(annotation["metallb.io/ip-allocated-from-pool"], "p");
+    assert_eq!(lab.writes(), (texts(&["web"]), texts(&["IPAllocated"])));
+    lab.edit("web", |s| s["metadata"]["labels"] = json!({ "a": "b" }));
+    lab.run();
+    assert_eq!(lab.writes(), (vec![], vec![]));
+}
+
+#[test]
+fn a_restart_writes_nothing_and_tells_nothing_again() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/31"));
+    lab.lead();
+    for name in ["a", "b", "c"] {
+        lab.put(service(name));
+        lab.run();
+    }
+    let failed = |lab: &Lab| {
+        let events = lab.written.iter().filter_map(|(_, w)| match &w.act {
+            Act::Create(object) if object["reason"] == "AllocationFailed" => {
+                Some(object["metadata"]["name"].clone())
+            }
+            _ => None,
+        });
+        events.collect::<Vec<_>>()
+    };
+    let before = failed(&lab);
+    assert_eq!(before.len(), 1);
+    let mut after = Lab::new();
+    after.version = lab.version;
+    for object in lab.objects.values() {
+        after.hear(object);
+    }
+    after.objects = lab.objects.clone();
+    after.lead();
+    assert_eq!(failed(&after), before, "the same name: the API server has it already");
+    let (services, events) = after.writes();
+    assert_eq!((services, events), (vec![], texts(&["AllocationFailed"])));
+    assert_eq!(after.objects, lab.objects);
+}
+
+#[test]
+fn a_freed_address_goes_to_who_waits_at_once() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.7/32"));
+    lab.lead();
+    lab.put(service("a"));
+    lab.run();
+    lab.put(service("b"));
+    lab.run();
+    assert_eq!((lab.ip("a"), lab.ip("b")), ("192.0.2.7".into(), Value::Null));
+    lab.writes();
+    lab.delete("a");
+    lab.run();
+    assert_eq!(lab.ip("b"), "192.0.2.7");
+    assert_eq!(lab.writes(), (texts(&["b"]), texts(&["IPAllocated"])));
+}
+
+#[test]
+fn a_service_that_is_no_load_balancer_any_more_is_cleared() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.edit("web", |s| s["spec"]["type"] = "ClusterIP".into());
+    lab.run();
+    let web = &lab.objects[&("Service", "web".to_owned())];
+    assert_eq!(web["metadata"]["annotations"], json!({}));
+    assert_eq!(web["status"]["loadBalancer"], json!({}));
+}
+
+#[test]
+fn who_does_not_lead_writes_nothing_and_takes_over_what_the_leader_gave() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.put(service("a"));
+    lab.put(service("b"));
+    lab.run();
+    assert!(lab.written.is_empty());
+    // The leader gives in another order.
+    lab.edit("b", |s| s["status"]["loadBalancer"] = json!({ "ingress": [{ "ip": "192.0.2.0" }] }));
+    lab.lead();
+    assert_eq!((lab.ip("a"), lab.ip("b")), ("192.0.2.1".into(), "192.0.2.0".into()));
+    let (services, _) = lab.writes();
+    // The second one lacks only the annotation.
+    assert_eq!(services, ["a", "b"]);
+    lab.keeper.lead(false, lab.now);
+    lab.put(service("c"));
+    lab.run();
+    assert!(lab.written.is_empty());
+}
+
+#[test]
+fn an_old_word_of_a_watch_after_our_write_is_passed_over() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    let old = lab.objects[&("Service", "web".to_owned())].clone();
+    lab.run();
+    lab.writes();
+    lab.hear(&old);
+    lab.run();
+    assert_eq!(lab.writes(), (vec![], vec![]));
+}
+
+#[test]
+fn a_conflict_is_written_again_with_what_is_there_now() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    // Somebody edits it before our write arrives, and the watch is late.
+    let mut edited = lab.objects[&("Service", "web".to_owned())].clone();
+    edited["metadata"]["labels"] = json!({ "a": "b" });
+    let edited = lab.store(edited);
+    lab.run();
+    assert_eq!(lab.ip("web"), Value::Null);
+    lab.hear(&edited);
+    lab.now += Duration::from_secs(1);
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    assert_eq!(lab.objects[&("Service", "web".to_owned())]["metadata"]["labels"]["a"], "b");
+}
+
+#[test]
+fn a_war_of_rewrites_is_told_once_and_ends() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.writes();
+    let mut answers = 0;
+    for _ in 0..20 {
+        lab.edit("web", |s| s["status"]["loadBalancer"] = json!({ "ingress": [{ "hostname": "mine" }] }));
+        lab.run();
+        answers += usize::from(lab.ip("web") == "192.0.2.0");
+        lab.now += Duration::from_secs(1);
+    }
+    assert_eq!(answers, 3);
+    let (services, events) = lab.writes();
+    assert_eq!((services.len(), events), (3, texts(&["StatusOverwritten"])));
+    // What is wanted anew is written in any case.
+    lab.edit("web", |s| s["metadata"]["annotations"] = json!({ "metallb.io/loadBalancerIPs": "192.0.2.9" }));
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.9");
+}
+
+#[test]
+fn counters_are_written_once_a_second_at_most_and_only_where_they_differ() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.written.clear();
+    let counters = |assigned: i64| {
+        let status = IPAddressPoolStatus {
+            assigned_ipv4: assigned,
+            available_ipv4: 16 - assigned,
+            ..Default::default()
+        };
+        BTreeMap::from([(Arc::<str>::from("p"), status)])
+    };
+    let mut written = 0;
+    for i in 0..40 {
+        lab.put(service(&format!("s{i}")));
+        lab.now += Duration::from_millis(100);
+        lab.keeper.tick(lab.now, || counters(1 + i64::from(i) / 20));
+        while let Some((target, wanted)) = lab.keeper.due(lab.now) {
+            written += usize::from(matches!(target, Target::Pool(_)));
+            let answer = lab.answer(&wanted.write);
+            let object = answer.clone();
+            lab.keeper.done(target.clone(), wanted, answer, lab.now);
+            if let (Answer::Written(object), true) = (object, target_is_heard(&target)) {
+                lab.hear(&object);
+            }
+        }
+    }
+    assert_eq!(written, 2, "four seconds, and two values");
+}
+
+#[test]
+fn the_configuration_state_is_made_and_says_what_is_wrong() {
+    let mut lab = Lab::new();
+    lab.keeper.owned_by(json!({ "apiVersion": "v1", "kind": "Pod", "name": "c", "uid": "u" }));
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    let state = |lab: &Lab| lab.objects[&("ConfigurationState", "controller".to_owned())].clone();
+    assert_eq!(state(&lab)["metadata"]["ownerReferences"][0]["name"], "c");
+    assert_eq!(state(&lab)["metadata"]["labels"]["metallb.io/component-type"], "controller");
+    assert_eq!(state(&lab)["status"]["result"], "Valid");
+    lab.put(pool("bad", "192.0.2.0"));
+    lab.run();
+    assert_eq!(state(&lab)["status"]["result"], "Invalid");
+    let summary = state(&lab)["status"]["errorSummary"].as_str().expect("a text").to_owned();
+    assert!(summary.starts_with("IPAddressPool metallb-system/bad: spec.addresses[0]"), "{summary}");
+    lab.written.clear();
+    lab.put(service("web"));
+    lab.run();
+    assert!(lab.written.iter().all(|(target, _)| *target != Target::State));
+}
+
+#[test]
+fn a_thousand_services_are_written_once_each_and_standing_ones_cost_nothing() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "198.18.0.0/16"));
+    lab.lead();
+    for i in 0..1000 {
+        lab.put(service(&format!("s{i}")));
+    }
+    lab.run();
+    let (services, events) = lab.writes();
+    assert_eq!((services.len(), events.len()), (1000, 1000));
+    let before = lab.keeper.engine().allocator().visited();
+    lab.put(service("one-more"));
+    lab.run();
+    let visited = lab.keeper.engine().allocator().visited() - before;
+    assert!(visited <= 2, "{visited} visits for one service");
+    assert_eq!(lab.writes().0, ["one-more"]);
+}

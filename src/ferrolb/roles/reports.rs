@@ -1,0 +1,323 @@
+//! What a speaker writes to the API server, beside announcing: never before it, and never in its way.
+//!
+//! The main loop tells what changed; the *wire* thread is asked what was really sent, a few hundred prefixes at a time; what
+//! is to be written then is the [`Ledger`]'s to say, and each write is a task of its own. Nothing here waits for anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_core::bgp::fsm::State;
+use ferrolb_core::engine::{Engine, Outcome};
+use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, View, Wanted};
+use ferrolb_core::types::{NodeName, ServiceKey};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::shell::bgp::{Event, Holding, SessionSpec};
+
+/// How many services are asked about at a time.
+const AT_ONCE: usize = 256;
+/// How long after a change the wire thread is asked, so that it has had time to send.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+/// How long until it is asked again, while it isn't done with a peer.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
+/// As whom events are told.
+const COMPONENT: &str = "metallb-speaker";
+
+/// See the module.
+pub struct Reports {
+    node: NodeName,
+    ledger: Ledger,
+    sessions: BTreeMap<Arc<str>, Session>,
+    /// Services whose peers have to be looked at, and when.
+    unseen: BTreeSet<ServiceKey>,
+    look_at: Option<Instant>,
+    /// Services that were told to be announced from here.
+    assigned: BTreeSet<ServiceKey>,
+    /// The UIDs of Services, for events about them.
+    uids: BTreeMap<ServiceKey, Arc<str>>,
+    /// Whether every service has been looked at once.
+    complete: bool,
+}
+
+struct Session {
+    remote: IpAddr,
+    standing: Standing,
+}
+
+/// What the wire thread is to be asked.
+pub struct Question {
+    /// Which prefixes.
+    pub prefixes: Vec<IpNet>,
+    /// For each service, each peer that is to have prefixes of it, and which of the above these are.
+    services: Vec<(ServiceKey, Places)>,
+}
+
+/// For each peer, places in the list of prefixes.
+type Places = BTreeMap<Arc<str>, Vec<usize>>;
+
+impl Reports {
+    /// Of a node; nothing is known yet.
+    pub fn new(node: NodeName, ledger: Ledger) -> Reports {
+        Reports {
+            node,
+            ledger,
+            sessions: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            look_at: None,
+            assigned: BTreeSet::new(),
+            uids: BTreeMap::new(),
+            complete: false,
+        }
+    }
+
+    /// What is wanted, and what there is.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// These are all objects of a kind.
+    pub fn listed(&mut self, kind: Kind, objects: Vec<Object>) {
+        // What an earlier process told isn't told again.
+        for object in objects.iter().filter(|object| *object.node == *self.node.as_str()) {
+            if let Subject::ServiceBgp(key) = &object.subject {
+                self.assigned.insert(key.clone());
+            }
+        }
+        self.ledger.listed(kind, objects);
+    }
+
+    /// The UID of a Service; `None`: it is gone.
+    pub fn service(&mut self, key: ServiceKey, uid: Option<Arc<str>>) {
+        match uid {
+            Some(uid) => drop(self.uids.insert(key, uid)),
+            None => drop(self.uids.remove(&key)),
+        }
+    }
+
+    /// Everything was decided for the first time, and the wire thread knows.
+    pub fn start(&mut self, now: Instant, engine: &Engine) {
+        self.configured(now, engine);
+        self.look_at_all(now, engine);
+    }
+
+    /// Something was decided, and the wire thread knows.
+    pub fn decided(&mut self, now: Instant, engine: &Engine, outcome: &Outcome) {
+        if outcome.reconfigured {
+            self.start(now, engine);
+        } else if !outcome.decided.is_empty() {
+            self.unseen.extend(outcome.decided.iter().cloned());
+            self.look_again(now, FIRST_LOOK);
+        }
+    }
+
+    fn configured(&mut self, now: Instant, engine: &Engine) {
+        let node = engine.nodes().iter().find(|n| n.name == self.node);
+        let errors = &engine.config().errors;
+        let errors = report::speaker_errors(errors, engine.world(), node.map(|n| &n.labels));
+        let errors = errors.map(ToString::to_string).collect();
+        let wanted = Wanted::Content(Content::Configuration(errors));
+        self.ledger.want(Subject::Configuration, Some(wanted));
+        self.ledger.complete(Kind::ConfigurationState);
+        let peers = engine.routes().peers();
+        let specs =
+            peers.iter().filter_map(|(name, group)| SessionSpec::of(engine.config().peer(name)?, *group));
+        let mut before = std::mem::take(&mut self.sessions);
+        for spec in specs {
+            let remote = spec.remote.ip();
+            let known = before.remove(&spec.name).filter(|known| known.remote == remote);
+            let session = known.unwrap_or_else(|| Session { remote, standing: Standing::new(now) });
+            self.sessions.insert(spec.name, session);
+        }
+        self.tell_sessions();
+    }
+
+    /// Something happened to a session.
+    pub fn happened(&mut self, now: Instant, engine: &Engine, event: &Event) {
+        let Event::SessionChanged { peer, new, .. } = event else { return };
+        let Some(session) = self.sessions.get_mut(peer) else { return };
+        session.standing.set(now, *new == State::Established);
+        if *new == State::Established {
+            session.standing.settle(now);
+            self.tell_sessions();
+            self.look_at_all(now, engine);
+        }
+    }
+
+    /// Tells of sessions what has stood for long enough.
+    pub fn handle_timeout(&mut self, now: Instant, engine: &Engine) {
+        let mut any = false;
+        for session in self.sessions.values_mut() {
+            any |= session.standing.settle(now);
+        }
+        if any {
+            self.tell_sessions();
+            self.look_at_all(now, engine);
+        }
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub fn next_timeout(&self, now: Instant, asking: bool) -> Option<Instant> {
+        let sessions = self.sessions.values().filter_map(|s| s.standing.due()).min();
+        let look = self.look_at.filter(|_| !asking);
+        [sessions, look, self.ledger.next_timeout(now)].into_iter().flatten().min()
+    }
+
+    /// The next question to the wire thread, where its time has come.
+    pub fn question(&mut self, now: Instant, engine: &Engine) -> Option<Question> {
+        self.look_at.take_if(|due| *due <= now)?;
+        let mut question = Question { prefixes: Vec::new(), services: Vec::new() };
+        let mut places: BTreeMap<IpNet, usize> = BTreeMap::new();
+        while question.services.len() < AT_ONCE {
+            let Some(key) = self.unseen.pop_first() else { break };
+            let mut peers = BTreeMap::new();
+            for (peer, prefixes) in engine.routes().prefixes(&key) {
+                let place = |prefix: IpNet| {
+                    *places.entry(prefix).or_insert_with(|| {
+                        question.prefixes.push(prefix);
+                        question.prefixes.len() - 1
+                    })
+                };
+                peers.insert(peer.clone(), prefixes.into_iter().map(place).collect());
+            }
+            question.services.push((key, peers));
+        }
+        Some(question)
+    }
+
+    /// What the wire thread said to it.
+    pub fn answered(&mut self, now: Instant, question: Question, holdings: &[Holding]) {
+        let more = !self.unseen.is_empty();
+        let holdings: BTreeMap<&Arc<str>, &Holding> = holdings.iter().map(|h| (&h.peer, h)).collect();
+        for (key, peers) in question.services {
+            let (mut sent, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
+            for (peer, prefixes) in peers {
+                let view = self.sessions.get(&peer).map(|session| session.standing.view());
+                let holding = holdings.get(&peer);
+                let has = |place: &usize| holding.and_then(|h| h.has.get(*place)).is_some_and(|has| *has);
+                match view {
+                    None | Some(View::Down) => {}
+                    Some(View::Up) if prefixes.iter().any(has) => drop(sent.insert(peer)),
+                    Some(View::Up) if holding.is_some_and(|h| h.settled) => {}
+                    Some(View::Up) => {
+                        self.unseen.insert(key.clone());
+                        unsettled.insert(peer);
+                    }
+                    Some(View::Unsettled) => drop(unsettled.insert(peer)),
+                }
+            }
+            self.tell_service(key, sent, unsettled);
+        }
+        if more {
+            self.look_at = Some(now);
+        } else {
+            if !self.unseen.is_empty() {
+                self.look_again(now, NEXT_LOOK);
+            }
+            if !self.complete {
+                self.complete = true;
+                self.ledger.complete(Kind::ServiceBgpStatus);
+                self.ledger.complete(Kind::ServiceL2Status);
+            }
+        }
+    }
+
+    fn tell_service(&mut self, key: ServiceKey, sent: BTreeSet<Arc<str>>, unsettled: BTreeSet<Arc<str>>) {
+        let subject = Subject::ServiceBgp(key.clone());
+        if sent.is_empty() && unsettled.is_empty() {
+            self.assigned.remove(&key);
+            self.ledger.want(subject, None);
+            return;
+        }
+        if !sent.is_empty() && self.assigned.insert(key.clone()) {
+            let message = format!("announcing from node \"{}\" with protocol \"bgp\"", self.node);
+            self.event(&key, "Normal", "nodeAssigned", &message);
+        }
+        self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
+    }
+
+    /// An event about a Service.
+    fn event(&mut self, key: &ServiceKey, type_: &str, reason: &str, message: &str) {
+        let now = Timestamp::now();
+        let time = format!("{now:.0}");
+        let body: Value = json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": format!("{}.{:x}", key.name, now.as_nanosecond()),
+                "namespace": &*key.namespace,
+            },
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "namespace": &*key.namespace,
+                "name": &*key.name,
+                "uid": self.uids.get(key).map(|uid| &**uid),
+            },
+            "reason": reason,
+            "message": message,
+            "type": type_,
+            "source": {"component": COMPONENT, "host": self.node.as_str()},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self.node.as_str(),
+            "firstTimestamp": &time,
+            "lastTimestamp": &time,
+            "count": 1,
+        });
+        self.ledger.tell(key.namespace.clone(), body);
+    }
+
+    /// Makes the objects of sessions say how they stand; of what is unsettled they go on saying what they did.
+    fn tell_sessions(&mut self) {
+        let mut views: BTreeMap<IpAddr, View> = BTreeMap::new();
+        for Session { remote, standing } in self.sessions.values() {
+            let view = standing.view();
+            let known = views.entry(*remote).or_insert(view);
+            // Of several with one router, the one that stands is its session.
+            if *known == View::Down || view == View::Up {
+                *known = view;
+            }
+        }
+        let gone = |subject: &&Subject| match subject {
+            Subject::Session(remote, _) => !views.contains_key(remote),
+            _ => false,
+        };
+        let gone: Vec<Subject> = self.ledger.wanted_of(Kind::BgpSessionState).filter(gone).cloned().collect();
+        for subject in gone {
+            self.ledger.want(subject, None);
+        }
+        let mut complete = true;
+        for (remote, view) in views {
+            let subject = Subject::Session(remote, "".into());
+            match view {
+                View::Unsettled => complete &= self.ledger.wanted(&subject).is_some(),
+                View::Up | View::Down => {
+                    let content = Content::Session(view == View::Up);
+                    self.ledger.want(subject, Some(Wanted::Content(content)));
+                }
+            }
+        }
+        if complete {
+            self.ledger.complete(Kind::BgpSessionState);
+        }
+    }
+
+    fn look_at_all(&mut self, now: Instant, engine: &Engine) {
+        self.unseen.extend(engine.routes().reasons().keys().cloned());
+        let known = self.ledger.wanted_of(Kind::ServiceBgpStatus).filter_map(|subject| match subject {
+            Subject::ServiceBgp(key) => Some(key.clone()),
+            _ => None,
+        });
+        self.unseen.extend(known);
+        self.look_again(now, FIRST_LOOK);
+    }
+
+    fn look_again(&mut self, now: Instant, after: Duration) {
+        if let Some(due) = now.checked_add(after) {
+            self.look_at = Some(self.look_at.map_or(due, |set| set.min(due)));
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! `ferrolb speaker`: announces from one node of a Kubernetes cluster.
+//!
+//! Start: everything is read, everything is decided, kube-proxy is waited for where the node has just booted, and only then
+//! sessions are dialled, so that a restart sends the same set again. Running: each batch of changes goes through the engine,
+//! what differs to the *wire* thread, and then to the reports. A Service that comes to this node waits for the node's proxy.
+//! End: the sessions are closed with a Cease. While the API server is away, nothing changes.
+
+mod supply;
+mod writes;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::decide::Options;
+use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
+use ferrolb_core::proxy::{self, LOCAL_LIMIT, Probe, Start};
+use ferrolb_core::types::{NodeName, ServiceKey};
+use futures::future::BoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use self::supply::{Supplied, Supply};
+use self::writes::Writes;
+use crate::cli::SpeakerArgs;
+use crate::roles::announcer::Announcer;
+use crate::roles::reports::{Question, Reports};
+use crate::roles::sessions;
+use crate::shell::bgp::{self, Holding, WireConfig, WireEnded, WireHandle, WireObserver};
+use crate::shell::grpc::{self, Desk, Inquirer, Scope};
+use crate::shell::telemetry::health::Health;
+use crate::shell::telemetry::http::{self, Pages, Place};
+use crate::shell::telemetry::log;
+use crate::shell::telemetry::metrics::Metrics;
+use crate::shell::{kube as cluster, net, proxy as node_proxy};
+
+const ROLE: &str = "speaker";
+/// How many events of sessions may wait for the log.
+const EVENTS: usize = 1024;
+/// How long between two questions to the node's proxy.
+const PROXY_PAUSE: Duration = Duration::from_millis(100);
+/// How many of them may be under way.
+const PROXY_QUESTIONS: usize = 16;
+
+/// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
+pub fn run(args: &SpeakerArgs) -> ExitCode {
+    log::init(args.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(args)),
+        Err(e) => Err(format!("the runtime can't start: {e}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("ferrolb: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve(args: &SpeakerArgs) -> Result<(), String> {
+    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let ended = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(ended);
+    let namespace = args.namespace.clone().filter(|n| !n.is_empty()).or_else(cluster::own_namespace);
+    let namespace: Arc<str> = namespace
+        .ok_or("the namespace of the configuration objects isn't known: give --namespace, or set METALLB_NAMESPACE")?
+        .into();
+    let node = NodeName::new(&args.node_name);
+    info!(event = "startup", %node, %namespace, version = env!("CARGO_PKG_VERSION"), "starting");
+    for (flag, why) in args.meaningless() {
+        info!(event = "flagWithoutMeaning", flag, "this flag changes nothing here: {why}");
+    }
+    let client = cluster::connect(args.kubeconfig.as_deref()).await?;
+    let metrics = Arc::new(Metrics::new(&args.node_name, SystemTime::now()).map_err(|e| e.to_string())?);
+    let (health, mut pings) = Health::new();
+    serve_pages(args, &metrics, &health);
+    let (mut speaker, inquirer) = Speaker::new(args, &node, &namespace, metrics);
+    let session_namespace = args.frrk8s_namespace.as_deref().filter(|n| !n.is_empty());
+    let session_namespace: Arc<str> = session_namespace.map_or_else(|| namespace.clone(), Into::into);
+    let mut supply = Supply::new(client.clone(), &node, &namespace, &session_namespace);
+    health.supplied_by(supply.watches());
+    let mut writes = Writes::new(client, &session_namespace, &namespace);
+    let mut reports = Reports::new(node.clone(), Writes::ledger(&node, args.status_writes));
+
+    // Nothing is decided before everything is known.
+    let started = async {
+        while !supply.is_complete() {
+            let supplied = supply.next().await;
+            speaker.take(supplied, &mut reports, &mut supply);
+        }
+        if args.wait_for_kube_proxy {
+            wait_for_kube_proxy(&speaker.proxy_addresses()).await;
+        }
+    };
+    tokio::select! {
+        () = started => {}
+        () = &mut ended => return Ok(()),
+        _ = answer_pings(&mut pings) => {}
+    }
+    let addresses = net::follow_addresses()
+        .await
+        .map_err(|e| format!("the addresses of this machine can't be read through netlink: {e}"))?;
+    let (events, mut heard) = mpsc::channel(EVENTS);
+    let written = speaker.announcer.metrics.clone();
+    let wire = bgp::spawn(WireConfig {
+        node: node.clone(),
+        internal_ipv4: sessions::internal_ipv4(&speaker.announcer.engine, &node),
+        addresses,
+        events,
+        written: Box::new(move |after| written.converged(after)),
+    })
+    .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
+    let observer = wire.observer();
+    let about = grpc::About {
+        role: ROLE,
+        node: args.node_name.clone(),
+        desk: inquirer,
+        wire: Some(wire.observer()),
+        health: health.clone(),
+    };
+    let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
+    speaker.announcer.send_everything(&wire, None).await?;
+    health.started(wire.observer());
+    if args.wait_for_kube_proxy {
+        speaker.announcer.engine.hold_new_locals();
+    }
+    reports.start(Instant::now(), &speaker.announcer.engine);
+    if args.status_writes > 0 {
+        supply.begin_reports();
+    }
+
+    let mut asked: Option<BoxFuture<'static, Asked>> = None;
+    loop {
+        let now = Instant::now();
+        reports.handle_timeout(now, &speaker.announcer.engine);
+        if asked.is_none() {
+            asked = reports.question(now, &speaker.announcer.engine).map(|q| ask(observer.clone(), q));
+        }
+        writes.begin(reports.ledger(), now);
+        let timer = reports.next_timeout(now, asked.is_some());
+        tokio::select! {
+            supplied = supply.next() => {
+                let noticed = supplied.noticed;
+                let outcome = speaker.take(supplied, &mut reports, &mut supply);
+                speaker.send(&wire, &outcome, noticed, &mut reports).await?;
+            }
+            key = released(&mut speaker.waiting) => {
+                let outcome = speaker.announcer.engine.release(&key);
+                speaker.announcer.tell(&outcome);
+                speaker.send(&wire, &outcome, None, &mut reports).await?;
+            }
+            event = heard.recv() => match event {
+                Some(event) => {
+                    sessions::log(&event);
+                    speaker.announcer.desk.tell_session(&event);
+                    reports.happened(Instant::now(), &speaker.announcer.engine, &event);
+                }
+                None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
+            },
+            (question, holdings) = answer(&mut asked) => {
+                asked = None;
+                let holdings = holdings.map_err(|e| e.to_string())?;
+                reports.answered(Instant::now(), question, &holdings);
+            }
+            () = writes.ended(reports.ledger()) => {}
+            question = speaker.announcer.desk.next() => speaker.announcer.desk.answer(question, &speaker.announcer.engine),
+            Some(ping) = pings.recv() => drop(ping.send(())),
+            () = until(timer) => {}
+            () = &mut ended => break,
+        }
+    }
+    info!(event = "shutdown", "closing the sessions");
+    wire.shutdown("").await;
+    Ok(())
+}
+
+fn serve_pages(args: &SpeakerArgs, metrics: &Arc<Metrics>, health: &Health) {
+    let pages = Pages { metrics: metrics.clone(), health: health.clone() };
+    let places = [
+        ("metrics", "--port", Ipv4Addr::UNSPECIFIED, args.port),
+        ("health checks", "--health-probe-port", Ipv4Addr::LOCALHOST, args.health_probe_port),
+    ];
+    for (name, flag, address, port) in places.into_iter().filter(|(.., port)| *port != 0) {
+        let address = SocketAddr::new(IpAddr::V4(address), port);
+        tokio::spawn(http::serve(Place { name, flag, address }, pages.clone()));
+    }
+}
+
+type Asked = (Question, Result<Vec<Holding>, WireEnded>);
+
+fn ask(observer: WireObserver, question: Question) -> BoxFuture<'static, Asked> {
+    Box::pin(async move {
+        let holdings = observer.holdings(question.prefixes.clone()).await;
+        (question, holdings)
+    })
+}
+
+async fn answer(asked: &mut Option<BoxFuture<'static, Asked>>) -> Asked {
+    match asked {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever asks for a sign of life during the start gets it.
+async fn answer_pings(pings: &mut mpsc::Receiver<tokio::sync::oneshot::Sender<()>>) {
+    while let Some(ping) = pings.recv().await {
+        // Whoever asked may have gone.
+        let _ = ping.send(());
+    }
+}
+
+/// Waits until the node's proxy is healthy, where the node has just booted; for some seconds at most.
+async fn wait_for_kube_proxy(addresses: &[IpAddr]) {
+    let begun = Instant::now();
+    let mut probe = Probe::Silent;
+    loop {
+        match proxy::may_announce(node_proxy::uptime(), begun.elapsed(), probe) {
+            Start::Go(why) => {
+                info!(
+                    event = "announcing",
+                    waited_ms = begun.elapsed().as_millis() as u64,
+                    why,
+                    "sessions are dialled"
+                );
+                return;
+            }
+            Start::Wait => probe = node_proxy::ask(addresses, node_proxy::KUBE_PROXY, "/healthz").await,
+        }
+        if probe != Probe::Status(200) {
+            tokio::time::sleep(PROXY_PAUSE).await;
+        }
+    }
+}
+
+/// A service that needn't wait for the node's proxy any longer.
+async fn released(waiting: &mut JoinSet<ServiceKey>) -> ServiceKey {
+    loop {
+        match waiting.join_next().await {
+            Some(Ok(key)) => return key,
+            // It can't fail but by a fault of ours, which the runtime has told.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Speaker {
+    announcer: Announcer,
+    /// Services that wait for the node's proxy.
+    waiting: JoinSet<ServiceKey>,
+    questions: Arc<Semaphore>,
+}
+
+impl Speaker {
+    fn new(
+        args: &SpeakerArgs,
+        node: &NodeName,
+        namespace: &Arc<str>,
+        metrics: Arc<Metrics>,
+    ) -> (Speaker, Inquirer) {
+        let class: Option<String> = args.class().map(Into::into);
+        let options = EngineOptions {
+            system_namespace: namespace.clone(),
+            class: class.clone(),
+            decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
+            node: node.clone(),
+            keep_routes: true,
+            allocate_for_many: false,
+        };
+        let allocator = Allocator::new(Mode::HeldOnly, class.clone());
+        let mut engine = Engine::new(options, allocator, Default::default(), Default::default());
+        // Addresses are the controller's to give.
+        engine.set_choosing(false);
+        let (desk, inquirer) = Desk::new(Scope { node: node.clone(), namespace: namespace.clone(), class });
+        let speaker = Speaker {
+            announcer: Announcer::new(engine, desk, metrics, node.clone()),
+            waiting: JoinSet::new(),
+            questions: Arc::new(Semaphore::new(PROXY_QUESTIONS)),
+        };
+        (speaker, inquirer)
+    }
+
+    /// Applies what came, and tells what changed.
+    fn take(&mut self, mut supplied: Supplied, reports: &mut Reports, supply: &mut Supply) -> Outcome {
+        for problem in &supplied.problems {
+            error!(event = "objectError", error = %problem, "an object can't be read; what it was before stays");
+            self.announcer.desk.tell_manifest(problem.to_string(), false);
+        }
+        for problem in &supplied.cleared {
+            info!(event = "objectErrorCleared", error = %problem, "this is mended");
+            self.announcer.desk.tell_manifest(problem.to_string(), true);
+        }
+        let metrics = &self.announcer.metrics;
+        metrics.changes(supplied.changes.len(), supplied.problems.len(), supplied.cleared.len());
+        supplied.remove_old_nodes(&self.announcer.engine, &self.announcer.node);
+        supplied.sides.give(reports, &self.announcer.node);
+        let outcome = self.announcer.apply(supplied.changes, None);
+        if outcome.reconfigured {
+            supply.follow(&self.announcer.engine);
+        }
+        outcome
+    }
+
+    /// What differs goes to the wire thread, and then it is to be told.
+    async fn send(
+        &mut self,
+        wire: &WireHandle,
+        outcome: &Outcome,
+        noticed: Option<Instant>,
+        reports: &mut Reports,
+    ) -> Result<(), String> {
+        self.announcer.send(wire, outcome, noticed).await?;
+        reports.decided(Instant::now(), &self.announcer.engine, outcome);
+        for key in &outcome.held {
+            self.wait_for(key);
+        }
+        Ok(())
+    }
+
+    /// Asks the node's proxy for a service's local endpoints until it has some, for a bounded time.
+    fn wait_for(&mut self, key: &ServiceKey) {
+        let service = self.announcer.engine.world().service(key);
+        let Some(port) = service.and_then(|s| s.health_check_node_port) else { return };
+        let (key, questions, addresses) = (key.clone(), self.questions.clone(), self.proxy_addresses());
+        self.waiting.spawn(async move {
+            let asking = async {
+                loop {
+                    // It is never closed.
+                    let turn = questions.acquire().await;
+                    let probe = node_proxy::ask(&addresses, port, "/").await;
+                    drop(turn);
+                    if proxy::local_answer(probe) {
+                        return;
+                    }
+                    tokio::time::sleep(PROXY_PAUSE).await;
+                }
+            };
+            if tokio::time::timeout(LOCAL_LIMIT, asking).await.is_err() {
+                info!(event = "proxyNotWaitedFor", service = %key, port, "the node's service proxy reports no local endpoint in time; the service is announced all the same");
+            }
+            key
+        });
+    }
+
+    /// Where the node's proxy may listen: on the node's own addresses, or on the loopback.
+    fn proxy_addresses(&self) -> Vec<IpAddr> {
+        let node = self.announcer.engine.nodes().iter().find(|n| n.name == self.announcer.node);
+        let own = node.map(|n| n.internal_ips.clone()).unwrap_or_default();
+        own.into_iter().chain([IpAddr::V4(Ipv4Addr::LOCALHOST)]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

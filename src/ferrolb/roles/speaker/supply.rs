@@ -1,0 +1,316 @@
+//! What a speaker watches: as little as its decisions need.
+//!
+//! The own Node always, in full. The others only where something depends on them: as labels while a peer or an advertisement
+//! has node selectors, so that every node comes to the same verdict on a configuration; in full while there is layer 2,
+//! whose election is between nodes. What was needed once goes on to be watched until the end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_core::engine::{Engine, SourceChange};
+use ferrolb_core::report::{self, Object};
+use ferrolb_core::types::{NodeName, ServiceKey};
+use ferrolb_core::world::{ConfigObject, Object as WorldObject, ObjectId};
+use futures::FutureExt;
+use serde_json::{Value, json};
+
+use crate::roles::reports::Reports;
+use crate::shell::kube::kinds::{self, Kind, Watch};
+use crate::shell::kube::{Batch, ObjectProblem, Side, Source, WatchId, Watches};
+
+/// How often it is asked whether a watch that was begun has a complete list.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Which of the other Nodes are watched, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Others {
+    None,
+    Labels,
+    Full,
+}
+
+/// See the module.
+pub struct Supply {
+    source: Source,
+    node: NodeName,
+    namespace: Arc<str>,
+    session_namespace: Arc<str>,
+    others: Others,
+    others_watch: Option<WatchId>,
+    /// What has come and wasn't given yet.
+    pending: Supplied,
+    /// Whether the first of all was given.
+    begun: bool,
+    /// Whether the other Nodes are being listed: nothing is given until they are.
+    widening: bool,
+    /// Kinds of status objects that are watched, and of which not all have come yet.
+    unlisted: BTreeSet<report::Kind>,
+}
+
+/// What came together.
+#[derive(Default)]
+pub struct Supplied {
+    /// Changes of the world.
+    pub changes: Vec<SourceChange>,
+    /// What else is known of objects.
+    pub sides: Sides,
+    /// The problems that weren't there before.
+    pub problems: Vec<ObjectProblem>,
+    /// The problems that are there no more.
+    pub cleared: Vec<ObjectProblem>,
+    /// When the first of it arrived.
+    pub noticed: Option<Instant>,
+    /// Whether all other Nodes are among the changes: what isn't among them is gone.
+    other_nodes: bool,
+}
+
+/// What is known of objects beside their summaries.
+#[derive(Default)]
+pub struct Sides {
+    sides: Vec<Side>,
+    /// Kinds of status objects that are completely known with this.
+    listed: Vec<report::Kind>,
+}
+
+impl Supply {
+    /// Begins to watch what is always needed. `session_namespace` is where BGPSessionState objects are.
+    pub fn new(
+        client: ::kube::Client,
+        node: &NodeName,
+        namespace: &Arc<str>,
+        session_namespace: &Arc<str>,
+    ) -> Supply {
+        let nothing: fn(&Value) -> Value = |_| Value::Null;
+        let mut slices = Watch::all(&kinds::ENDPOINT_SLICE);
+        slices.labels = "kubernetes.io/service-name".to_owned();
+        let configuration = [
+            &kinds::BFD_PROFILE,
+            &kinds::BGP_ADVERTISEMENT,
+            &kinds::BGP_PEER,
+            &kinds::COMMUNITY,
+            &kinds::IP_ADDRESS_POOL,
+            &kinds::L2_ADVERTISEMENT,
+            &kinds::SECRET,
+        ];
+        let watches = [
+            Watch::all(&kinds::SERVICE).keeping(nothing),
+            slices,
+            Watch::all(&kinds::NODE).keeping(nothing).fields(&format!("metadata.name={node}")),
+        ];
+        let watches = watches.into_iter().chain(configuration.map(|kind| Watch::within(kind, namespace)));
+        Supply {
+            source: Source::new(client, watches),
+            node: node.clone(),
+            namespace: namespace.clone(),
+            session_namespace: session_namespace.clone(),
+            others: Others::None,
+            others_watch: None,
+            pending: Supplied::default(),
+            begun: false,
+            widening: false,
+            unlisted: BTreeSet::new(),
+        }
+    }
+
+    /// How the watches are doing.
+    pub fn watches(&self) -> Watches {
+        self.source.watches()
+    }
+
+    /// Whether everything was given that decisions need at present.
+    pub fn is_complete(&self) -> bool {
+        self.begun && !self.widening
+    }
+
+    /// What has changed; first, all there is. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Supplied {
+        loop {
+            let waiting = self.widening || !self.unlisted.is_empty();
+            tokio::select! {
+                batch = self.source.next() => self.pending.add(batch),
+                () = tokio::time::sleep(TICK), if waiting => {}
+            }
+            if waiting {
+                self.see_what_is_complete();
+            }
+            if !self.widening && !self.pending.is_empty() {
+                self.begun = true;
+                return std::mem::take(&mut self.pending);
+            }
+        }
+    }
+
+    /// Watches what this configuration needs.
+    pub fn follow(&mut self, engine: &Engine) {
+        let needed = engine.world().config_objects().map(|object| needed_by(object)).max();
+        let needed = needed.unwrap_or(Others::None);
+        if needed <= self.others {
+            return;
+        }
+        if let Some(before) = self.others_watch.take() {
+            // The next one has the same objects.
+            self.source.forget(before);
+        }
+        let mut watch = Watch::all(&kinds::NODE).fields(&format!("metadata.name!={}", self.node));
+        watch.metadata_only = needed == Others::Labels;
+        self.others_watch = Some(self.source.begin(watch));
+        self.others = needed;
+        self.widening = true;
+    }
+
+    /// Watches the status objects that a speaker writes.
+    pub fn begin_reports(&mut self) {
+        for kind in report::Kind::ALL {
+            let namespace = match kind {
+                report::Kind::BgpSessionState => &self.session_namespace,
+                _ => &self.namespace,
+            };
+            let mut watch = Watch::within(kube_kind(kind), namespace).aside(|object| {
+                let part = |name: &str| object.get(name).cloned().unwrap_or_default();
+                json!({"metadata": part("metadata"), "status": part("status")})
+            });
+            // On layer 2 the owner of a service deletes the claims of others.
+            if kind != report::Kind::ServiceL2Status {
+                watch.labels = format!("{}={}", kind.node_label(), self.node);
+            }
+            self.source.begin(watch);
+            self.unlisted.insert(kind);
+        }
+    }
+
+    fn see_what_is_complete(&mut self) {
+        let watches = self.source.watches();
+        let missing = watches.missing();
+        let nodes = self.widening && !missing.iter().any(|(kind, _)| **kind == kinds::NODE);
+        let listed = self.unlisted.iter().copied();
+        let listed: Vec<report::Kind> =
+            listed.filter(|kind| !missing.iter().any(|(missing, _)| *missing == kube_kind(*kind))).collect();
+        // What stands as complete has been sent; it may not have been received yet.
+        while let Some(batch) = self.source.next().now_or_never() {
+            self.pending.add(batch);
+        }
+        if nodes {
+            self.widening = false;
+            self.pending.other_nodes = true;
+        }
+        for kind in listed {
+            self.unlisted.remove(&kind);
+            self.pending.sides.listed.push(kind);
+        }
+    }
+}
+
+/// Which other Nodes an object makes necessary.
+fn needed_by(object: &ConfigObject) -> Others {
+    let selects = || {
+        let selectors = object.raw.pointer("/spec/nodeSelectors").and_then(Value::as_array);
+        selectors.is_some_and(|selectors| !selectors.is_empty())
+    };
+    match object.key.kind.as_str() {
+        "L2Advertisement" => Others::Full,
+        "BGPPeer" | "BGPAdvertisement" if selects() => Others::Labels,
+        _ => Others::None,
+    }
+}
+
+/// The kind of a status object, as it is watched and written.
+pub fn kube_kind(kind: report::Kind) -> &'static Kind {
+    match kind {
+        report::Kind::BgpSessionState => &kinds::BGP_SESSION_STATE,
+        report::Kind::ConfigurationState => &kinds::CONFIGURATION_STATE,
+        report::Kind::ServiceBgpStatus => &kinds::SERVICE_BGP_STATUS,
+        report::Kind::ServiceL2Status => &kinds::SERVICE_L2_STATUS,
+    }
+}
+
+impl Supplied {
+    fn is_empty(&self) -> bool {
+        self.noticed.is_none() && self.sides.listed.is_empty() && !self.other_nodes
+    }
+
+    fn add(&mut self, batch: Batch) {
+        let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
+        self.changes.extend(changes);
+        self.sides.sides.extend(sides);
+        self.problems.extend(problems);
+        self.cleared.extend(cleared);
+        self.noticed.get_or_insert(noticed);
+    }
+
+    /// Where all other Nodes have come, those that are known and haven't are gone.
+    pub fn remove_old_nodes(&mut self, engine: &Engine, own: &NodeName) {
+        if !self.other_nodes {
+            return;
+        }
+        let there: BTreeSet<NodeName> = self
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                SourceChange::Apply(WorldObject::Node(node)) => Some(node.name.clone()),
+                _ => None,
+            })
+            .collect();
+        let known = engine.world().nodes().map(|node| &node.name);
+        let gone = known.filter(|name| *name != own && !there.contains(*name)).cloned();
+        self.changes.extend(gone.map(|name| SourceChange::Delete(ObjectId::Node(name))).collect::<Vec<_>>());
+    }
+}
+
+impl Sides {
+    /// Hands all of it over.
+    pub fn give(self, reports: &mut Reports, node: &NodeName) {
+        let mut objects: Vec<(report::Kind, Object)> = Vec::new();
+        for Side { kind, name: (namespace, name), seen } in self.sides {
+            if *kind == kinds::SERVICE {
+                reports.service(ServiceKey { namespace, name }, seen.map(|seen| seen.uid));
+            } else if *kind == kinds::NODE {
+                if let Some(seen) = seen.filter(|_| *name == *node.as_str()) {
+                    reports.ledger().owned_by(seen.uid);
+                }
+            } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
+                match seen {
+                    Some(seen) => objects.extend(Object::read(of, &seen.kept).map(|object| (of, object))),
+                    None => reports.ledger().gone(of, &name),
+                }
+            }
+        }
+        for kind in self.listed {
+            let of_kind = objects.extract_if(.., |(of, _)| *of == kind);
+            reports.listed(kind, of_kind.map(|(_, object)| object).collect());
+        }
+        for (kind, object) in objects {
+            reports.ledger().saw(kind, object);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_core::types::{Labels, ObjectKey};
+
+    use super::*;
+
+    #[test]
+    fn other_nodes_are_watched_only_where_something_depends_on_them() {
+        let object = |kind: &str, spec: Value| ConfigObject {
+            key: ObjectKey::new(kind, "metallb-system", "x"),
+            version: "v1beta1".to_owned(),
+            created: None,
+            labels: Labels::new(),
+            raw: Arc::new(json!({ "spec": spec })),
+        };
+        let selectors = json!({"nodeSelectors": [{"matchLabels": {"rack": "1"}}]});
+        for (kind, spec, needed) in [
+            ("BGPPeer", json!({}), Others::None),
+            ("BGPPeer", json!({"nodeSelectors": []}), Others::None),
+            ("BGPPeer", selectors.clone(), Others::Labels),
+            ("BGPAdvertisement", selectors.clone(), Others::Labels),
+            ("L2Advertisement", json!({}), Others::Full),
+            ("L2Advertisement", selectors.clone(), Others::Full),
+            ("IPAddressPool", selectors, Others::None),
+        ] {
+            assert_eq!(needed_by(&object(kind, spec.clone())), needed, "{kind} {spec}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The role as a whole, between a stand-in for an API server and a scripted peer.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use clap::Parser;
+use ferrolb_core::bgp::wire::{self, AfiSafi, Capability, Message, Open, Session, Update};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::serve;
+use crate::cli::SpeakerArgs;
+use crate::shell::kube::fake::Fake;
+
+const PEER: Ipv4Addr = Ipv4Addr::new(127, 66, 11, 8);
+const METALLB: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system";
+
+#[derive(clap::Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    args: SpeakerArgs,
+}
+
+fn args(directory: &Path, api: &Fake) -> SpeakerArgs {
+    let kubeconfig = directory.join("kubeconfig");
+    let named = |kind: &str, spec: Value| json!([{"name": "x", (kind): spec}]);
+    let content = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": named("cluster", json!({"server": api.url()})),
+        "users": named("user", json!({})),
+        "contexts": named("context", json!({"cluster": "x", "user": "x"})),
+    });
+    std::fs::write(&kubeconfig, content.to_string()).unwrap();
+    let line = [
+        "ferrolb".into(),
+        "--node-name=n1".into(),
+        "--namespace=metallb-system".into(),
+        "--port=0".into(),
+        "--health-probe-port=0".into(),
+        "--kubeconfig".into(),
+        kubeconfig.into_os_string(),
+    ];
+    CommandLine::parse_from(line).args
+}
+
+fn metallb(api: &Fake, plural: &str, kind: &str, name: &str, spec: Value) {
+    let version = if kind == "BGPPeer" { "v1beta2" } else { "v1beta1" };
+    let path = format!("/apis/metallb.io/{version}/namespaces/metallb-system/{plural}/{name}");
+    let metadata = json!({"name": name, "namespace": "metallb-system", "uid": name});
+    api.put(
+        &path,
+        json!({"apiVersion": format!("metallb.io/{version}"), "kind": kind, "metadata": metadata, "spec": spec}),
+    );
+}
+
+/// A Service with an address, and an endpoint of it on a node.
+fn service(api: &Fake, name: &str, address: &str, node: &str, spec: Value) {
+    let metadata =
+        |name: &str| json!({"name": name, "namespace": "default", "uid": format!("uid-of-{name}")});
+    let mut whole = json!({"type": "LoadBalancer", "clusterIP": "10.96.0.1", "ports": [{"port": 80}]});
+    crate::shell::kube::fake::merge(&mut whole, &spec);
+    api.put(
+        &format!("/api/v1/namespaces/default/services/{name}"),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata(name), "spec": whole,
+            "status": {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}},
+        }),
+    );
+    let mut of_slice = metadata(&format!("{name}-1"));
+    of_slice["labels"] = json!({"kubernetes.io/service-name": name});
+    api.put(
+        &format!("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/{name}-1"),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": of_slice, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": node, "conditions": {"ready": true}}],
+        }),
+    );
+}
+
+async fn listener() -> TcpListener {
+    // `peerPort` goes to 16384 only: below the ports that the kernel gives.
+    for port in 10_000..=16_384 {
+        if let Ok(listener) = TcpListener::bind((PEER, port)).await {
+            return listener;
+        }
+    }
+    panic!("there is no free port");
+}
+
+/// Takes what comes.
+struct Peer {
+    stream: TcpStream,
+    input: BytesMut,
+}
+
+impl Peer {
+    async fn established(listener: &TcpListener) -> Peer {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = Peer { stream, input: BytesMut::new() };
+        assert!(matches!(peer.next().await, Message::Open(_)));
+        let open = Open {
+            my_as: 64513,
+            hold_time: 90,
+            identifier: Ipv4Addr::new(10, 0, 0, 2),
+            capabilities: vec![
+                Capability::MultiProtocol(AfiSafi::IPV4_UNICAST),
+                Capability::FourOctetAs(64513),
+            ],
+        };
+        let mut out = Vec::new();
+        open.encode(&mut out).unwrap();
+        wire::keepalive(&mut out);
+        peer.stream.write_all(&out).await.unwrap();
+        peer
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            if let Some(frame) = wire::frame(&self.input, &Session::BEFORE_OPEN).unwrap() {
+                let message = Message::decode(&frame, &Session::BEFORE_OPEN).unwrap();
+                let total_len = frame.total_len;
+                self.input.advance(total_len);
+                return message;
+            }
+            assert!(self.stream.read_buf(&mut self.input).await.unwrap() > 0, "the connection has ended");
+        }
+    }
+
+    /// The next UPDATE that says something.
+    async fn update(&mut self) -> Update {
+        loop {
+            if let Message::Update(update) = self.next().await
+                && update.end_of_rib().is_none()
+            {
+                return *update;
+            }
+        }
+    }
+}
+
+/// Waits until the API server's objects below a path are as wanted.
+async fn until(api: &Fake, prefix: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    loop {
+        let objects = api.objects(prefix);
+        if wanted(&objects) {
+            return objects;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn announced(update: &Update) -> Vec<String> {
+    update.nlri.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_speaker_announces_tells_and_starts_again_without_a_write() {
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let port = listener.local_addr().unwrap().port();
+    let api = Fake::start().await;
+    api.put(
+        "/api/v1/nodes/n1",
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "uid-of-n1", "labels": {"rack": "1"}}}),
+    );
+    metallb(&api, "ipaddresspools", "IPAddressPool", "pool", json!({"addresses": ["192.0.2.0/28"]}));
+    let peer = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": PEER.to_string(), "peerPort": port});
+    metallb(&api, "bgppeers", "BGPPeer", "tor", peer);
+    metallb(&api, "bgpadvertisements", "BGPAdvertisement", "all", json!({}));
+    service(&api, "web", "192.0.2.1", "n2", json!({}));
+    service(&api, "other", "192.0.2.2", "n1", json!({"loadBalancerClass": "another"}));
+    let args = args(directory.path(), &api);
+
+    let first = async {
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+        let statuses = format!("{METALLB}/servicebgpstatuses/");
+        let names_tor = |o: &Value| o["status"]["peers"] == json!(["tor"]);
+        let status = until(&api, &statuses, |all| all.iter().any(names_tor)).await;
+        assert_eq!(status.len(), 1);
+        assert_eq!(status[0]["metadata"]["ownerReferences"][0]["uid"], "uid-of-n1");
+        assert_eq!(status[0]["metadata"]["labels"]["metallb.io/service-name"], "web");
+        let sessions = "/apis/frrk8s.metallb.io/v1beta1/namespaces/metallb-system/bgpsessionstates/";
+        let is_established = |o: &Value| o["status"]["bgpStatus"] == "Established";
+        until(&api, sessions, |all| all.iter().any(is_established)).await;
+        until(&api, &format!("{METALLB}/configurationstates/speaker-n1"), |all| {
+            all.iter().any(|o| o["status"]["result"] == "Valid")
+        })
+        .await;
+        let events = until(&api, "/api/v1/namespaces/default/events/", |all| !all.is_empty()).await;
+        assert_eq!((&events[0]["reason"], &events[0]["type"]), (&json!("nodeAssigned"), &json!("Normal")));
+        assert_eq!(events[0]["involvedObject"]["uid"], "uid-of-web");
+        assert_eq!(events[0]["message"], "announcing from node \"n1\" with protocol \"bgp\"");
+
+        // One with a local endpoint waits for the node's proxy, of which there is none here, for some seconds.
+        let begun = std::time::Instant::now();
+        let local = json!({"externalTrafficPolicy": "Local", "healthCheckNodePort": 9});
+        service(&api, "local", "192.0.2.3", "n1", local);
+        assert_eq!(announced(&peer.update().await), ["192.0.2.3/32"]);
+        let waited = begun.elapsed();
+        assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(6), "{waited:?}");
+        api.delete("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/local-1");
+        assert_eq!(peer.update().await.withdrawn.len(), 1);
+        let only_web = |all: &[Value]| all.len() == 1;
+        until(&api, &format!("{METALLB}/servicebgpstatuses/"), only_web).await;
+
+        // Something wrong that concerns this node, and something that doesn't.
+        let selecting = |rack: &str| json!([{"matchLabels": {"rack": rack}}]);
+        let wrong = |rack: &str| json!({"aggregationLength": 77, "nodeSelectors": selecting(rack)});
+        metallb(&api, "bgpadvertisements", "BGPAdvertisement", "elsewhere", wrong("2"));
+        metallb(&api, "bgpadvertisements", "BGPAdvertisement", "here", wrong("1"));
+        let state = format!("{METALLB}/configurationstates/speaker-n1");
+        let is_invalid = |o: &Value| o["status"]["result"] == "Invalid";
+        let invalid = until(&api, &state, |all| all.iter().any(is_invalid)).await;
+        let summary = invalid[0]["status"]["errorSummary"].as_str().unwrap();
+        assert!(summary.contains("/here") && !summary.contains("/elsewhere"), "{summary}");
+        for name in ["here", "elsewhere"] {
+            api.delete(&format!("{METALLB}/bgpadvertisements/{name}"));
+        }
+        until(&api, &format!("{METALLB}/configurationstates/speaker-n1"), |all| {
+            all.iter().any(|o| o["status"]["result"] == "Valid")
+        })
+        .await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), first) => done.unwrap(),
+    }
+
+    let all = |api: &Fake| {
+        let mut all = api.objects(METALLB);
+        all.extend(api.objects("/apis/frrk8s.metallb.io"));
+        all.extend(api.objects("/api/v1/namespaces/default/events/"));
+        all
+    };
+    let before = all(&api);
+    let second = async {
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+        // What it would write, it would write by then; that it doesn't is the point.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(all(&api), before);
+        api.delete("/api/v1/namespaces/default/services/web");
+        assert_eq!(peer.update().await.withdrawn.len(), 1);
+        until(&api, &format!("{METALLB}/servicebgpstatuses/"), |all| all.is_empty()).await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), second) => done.unwrap(),
+    }
+}

@@ -1,0 +1,296 @@
+//! A stand-in for an API server, for tests: lists, watches, creation and merge patches of JSON objects over plain HTTP on
+//! loopback. It knows no schemas, defaults or permissions; what the real one does with our requests the Kubernetes lab
+//! shows.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The server.
+pub struct Fake {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    running: Option<AbortOnDropHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    version: u64,
+    /// By the path of the object: `/api/v1/namespaces/default/services/web`.
+    objects: BTreeMap<String, Value>,
+    /// What happened, by version: the object's path, the type of event, the object.
+    log: Vec<(u64, String, &'static str, Value)>,
+    watchers: Vec<mpsc::UnboundedSender<(u64, String, &'static str, Value)>>,
+    /// Statuses that paths under a prefix are answered with.
+    refusals: BTreeMap<String, u16>,
+    /// Watches that begin before this version are told that it is gone.
+    forgotten: u64,
+}
+
+impl Fake {
+    pub async fn start() -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let state = Arc::new(Mutex::new(State { version: 1, ..State::default() }));
+        let running = Some(serve(listener, state.clone()));
+        Fake { address, state, running }
+    }
+
+    /// The server goes away, with all connections.
+    pub fn stop(&mut self) {
+        self.running = None;
+        self.state().watchers.clear();
+    }
+
+    /// It is back, at the same place.
+    pub async fn resume(&mut self) {
+        let listener = loop {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        self.running = Some(serve(listener, self.state.clone()));
+    }
+
+    pub fn client(&self) -> Client {
+        let mut config = Config::new(format!("http://{}", self.address).parse().expect("a URI"));
+        config.default_retry = false;
+        Client::try_from(config).expect("a client")
+    }
+
+    /// Where it is, for a kubeconfig.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The objects whose path begins so.
+    pub fn objects(&self, prefix: &str) -> Vec<Value> {
+        let state = self.state();
+        state.objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(_, o)| o.clone()).collect()
+    }
+
+    /// Creates or replaces an object at its path.
+    pub fn put(&self, path: &str, object: Value) {
+        self.state().put(path, object);
+    }
+
+    pub fn delete(&self, path: &str) {
+        self.state().delete(path);
+    }
+
+    /// Paths that begin so are answered with this status; 200 ends that.
+    pub fn refuse(&self, prefix: &str, status: u16) {
+        let mut state = self.state();
+        if status == 200 {
+            state.refusals.remove(prefix);
+        } else {
+            state.refusals.insert(prefix.to_owned(), status);
+        }
+    }
+
+    /// What happened so far can't be watched any more: whoever comes back has to list.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.version += 1;
+        state.forgotten = state.version;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics with it")
+    }
+}
+
+impl State {
+    fn put(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let known = self.objects.insert(path.to_owned(), object.clone());
+        self.tell(path, if known.is_some() { "MODIFIED" } else { "ADDED" }, &object);
+        object
+    }
+
+    fn delete(&mut self, path: &str) {
+        if let Some(mut object) = self.objects.remove(path) {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.tell(path, "DELETED", &object);
+        }
+    }
+
+    fn tell(&mut self, path: &str, what: &'static str, object: &Value) {
+        let event = (self.version, path.to_owned(), what, object.clone());
+        self.log.push(event.clone());
+        self.watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
+    }
+
+    fn refusal(&self, path: &str) -> Option<u16> {
+        self.refusals.iter().find(|(prefix, _)| path.starts_with(*prefix)).map(|(_, status)| *status)
+    }
+}
+
+fn serve(listener: TcpListener, state: Arc<Mutex<State>>) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let state = state.clone();
+            connections.spawn(async move {
+                let service = service_fn(move |request| {
+                    let state = state.clone();
+                    async move { Ok::<_, Infallible>(answer(request, &state).await) }
+                });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }))
+}
+
+async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut state = state.lock().expect("no test panics with it");
+    if let Some(code) = state.refusal(&path) {
+        return refusal(code);
+    }
+    let parameter = |name: &str| {
+        query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    match head.method {
+        Method::GET if parameter("watch").is_some() => {
+            let since = parameter("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+            watch(&mut state, &path, since)
+        }
+        Method::GET if state.objects.contains_key(&path) => json_body(200, &state.objects[&path]),
+        Method::GET => {
+            let items: Vec<&Value> =
+                state.objects.iter().filter(|(at, _)| within(at, &path)).map(|(_, o)| o).collect();
+            let version = state.version.to_string();
+            json_body(200, &json!({ "metadata": { "resourceVersion": version }, "items": items }))
+        }
+        Method::POST => {
+            let mut body = body;
+            let metadata = &mut body["metadata"];
+            if let Some(prefix) = metadata["generateName"].as_str() {
+                metadata["name"] = format!("{prefix}{}", state.version).into();
+            }
+            metadata["uid"] = format!("uid-{}", state.version).into();
+            let path = format!("{path}/{}", metadata["name"].as_str().unwrap_or_default());
+            if state.objects.contains_key(&path) {
+                return refusal(409);
+            }
+            json_body(201, &state.put(&path, body))
+        }
+        Method::PATCH => {
+            let path = path.strip_suffix("/status").unwrap_or(&path);
+            let Some(mut object) = state.objects.get(path).cloned() else { return refusal(404) };
+            let asked = body["metadata"]["resourceVersion"].as_str();
+            if asked.is_some_and(|version| object["metadata"]["resourceVersion"] != version) {
+                return refusal(409);
+            }
+            merge(&mut object, &body);
+            json_body(200, &state.put(path, object))
+        }
+        Method::DELETE if state.objects.contains_key(&path) => {
+            state.delete(&path);
+            json_body(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+        }
+        Method::DELETE => refusal(404),
+        _ => refusal(405),
+    }
+}
+
+/// Whether an object at `at` is in the collection at `collection`, of one namespace or of all.
+fn within(at: &str, collection: &str) -> bool {
+    let Some((parent, _)) = at.rsplit_once('/') else { return false };
+    if parent == collection {
+        return true;
+    }
+    let Some((start, rest)) = parent.split_once("/namespaces/") else { return false };
+    rest.split_once('/').is_some_and(|(_, plural)| format!("{start}/{plural}") == collection)
+}
+
+fn watch(state: &mut State, path: &str, since: u64) -> Response<Body> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    if since < state.forgotten {
+        let gone = status(410);
+        let line = format!("{}\n", json!({ "type": "ERROR", "object": gone }));
+        return stream(futures::stream::iter([line]).boxed());
+    }
+    for event in state.log.iter().filter(|(version, ..)| *version > since) {
+        let _ = sender.send(event.clone());
+    }
+    state.watchers.push(sender);
+    let path = path.to_owned();
+    let events =
+        futures::stream::unfold(
+            receiver,
+            |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
+        );
+    let lines = events.filter_map(move |(_, at, what, object)| {
+        let line = within(&at, &path).then(|| format!("{}\n", json!({ "type": what, "object": object })));
+        async { line }
+    });
+    stream(lines.boxed())
+}
+
+fn stream(lines: futures::stream::BoxStream<'static, String>) -> Response<Body> {
+    let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))));
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)))
+}
+
+fn status(code: u16) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+        "reason": "Refused", "message": format!("the stand-in says {code}"),
+    })
+}
+
+fn refusal(code: u16) -> Response<Body> {
+    json_body(code, &status(code))
+}
+
+fn json_body(code: u16, value: &Value) -> Response<Body> {
+    let mut response = Response::new(BodyExt::boxed_unsync(Full::new(Bytes::from(value.to_string()))));
+    *response.status_mut() = StatusCode::from_u16(code).expect("a status");
+    response
+}
+
+/// RFC 7396.
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let fields = target.as_object_mut().expect("made so");
+    for (key, value) in patch {
+        if value.is_null() {
+            fields.remove(key);
+        } else {
+            merge(fields.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The source against the stand-in API server of `fake`; the real one is the Kubernetes lab's.
+
+use std::time::Duration;
+
+use ferrolb_core::engine::SourceChange;
+use ferrolb_core::world::Object;
+use serde_json::{Value, json};
+
+use super::fake::Fake;
+use super::kinds::{IP_ADDRESS_POOL, NAMESPACE, SERVICE};
+use super::standing::Standing;
+use super::{Batch, Source, Watch, Watches};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const POOLS: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools";
+
+fn service(name: &str) -> Value {
+    json!({
+        "metadata": { "namespace": "default", "name": name },
+        "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+    })
+}
+
+fn put_service(fake: &Fake, name: &str) {
+    fake.put(&format!("{SERVICES}/{name}"), service(name));
+}
+
+fn put_pool(fake: &Fake, name: &str) {
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "namespace": "metallb-system", "name": name },
+        "spec": { "addresses": ["192.0.2.0/28"] },
+    });
+    fake.put(&format!("{POOLS}/{name}"), pool);
+}
+
+fn watches() -> [Watch; 3] {
+    let keep: fn(&Value) -> Value = |object| object["metadata"]["name"].clone();
+    [
+        Watch::all(&SERVICE).keeping(keep),
+        Watch::all(&NAMESPACE),
+        Watch::within(&IP_ADDRESS_POOL, &"metallb-system".into()),
+    ]
+}
+
+async fn next(source: &mut Source) -> Batch {
+    tokio::time::timeout(PATIENCE, source.next()).await.expect("a batch in time")
+}
+
+/// Each change as `+KIND name` or `-KIND name`.
+fn told(batch: &Batch) -> Vec<String> {
+    let one = |change: &SourceChange| match change {
+        SourceChange::Apply(object) => format!("+{}", Object::id(object)),
+        SourceChange::Delete(id) => format!("-{id}"),
+    };
+    batch.changes.iter().map(one).collect()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn standing(watches: &Watches, plural: &str) -> Standing {
+    let all = watches.all();
+    all.into_iter().find(|(kind, _)| kind.plural == plural).expect("a watch").1
+}
+
+#[tokio::test]
+async fn all_there_is_comes_at_once_and_then_what_changes() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_pool(&fake, "p");
+    let mut source = Source::new(fake.client(), watches());
+    let first = next(&mut source).await;
+    assert!(first.initial);
+    let mut there = told(&first);
+    there.sort();
+    assert_eq!(there, ["+IPAddressPool metallb-system/p", "+Service default/a"]);
+    assert_eq!(first.sides.len(), 1);
+    assert!(source.watches().missing().is_empty());
+    put_service(&fake, "b");
+    let second = next(&mut source).await;
+    assert_eq!((second.initial, told(&second)), (false, vec!["+Service default/b".to_owned()]));
+    fake.delete(&format!("{SERVICES}/b"));
+    let third = next(&mut source).await;
+    assert_eq!(told(&third), ["-Service default/b"]);
+    assert_eq!(third.sides[0].seen, None);
+}
+
+#[tokio::test]
+async fn nothing_is_given_while_a_kind_is_forbidden_and_that_is_named() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    fake.refuse("/api/v1/namespaces", 403);
+    let mut source = Source::new(fake.client(), watches());
+    let states = source.watches();
+    {
+        // The source has to be polled for anything to be taken from the watches.
+        let waiting = tokio::time::timeout(PATIENCE, source.next());
+        let named = until("forbidden", || matches!(standing(&states, "namespaces"), Standing::Forbidden(_)));
+        tokio::select! {
+            batch = waiting => panic!("given: {batch:?}"),
+            () = named => {}
+        }
+    }
+    let missing = states.missing();
+    assert!(
+        missing.iter().any(|(kind, why)| kind.plural == "namespaces" && why.contains("allow")),
+        "{missing:?}"
+    );
+    fake.refuse("/api/v1/namespaces", 200);
+    assert!(next(&mut source).await.initial);
+    assert!(states.missing().is_empty());
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_counts_as_empty_until_it_is() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_pool(&fake, "p");
+    fake.refuse("/apis/metallb.io", 404);
+    let mut source = Source::new(fake.client(), watches());
+    let first = next(&mut source).await;
+    assert_eq!(told(&first), ["+Service default/a"]);
+    assert_eq!(standing(&source.watches(), "ipaddresspools"), Standing::NotServed);
+    assert!(source.watches().missing().is_empty());
+    fake.refuse("/apis/metallb.io", 200);
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
+}
+
+#[tokio::test]
+async fn an_api_server_that_was_away_brings_true_differences_only() {
+    let mut fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_service(&fake, "b");
+    let mut source = Source::new(fake.client(), watches());
+    let states = source.watches();
+    next(&mut source).await;
+    fake.stop();
+    until("failing", || matches!(standing(&states, "services"), Standing::Failing(_))).await;
+    assert!(states.missing().is_empty(), "what was known stands: {:?}", states.missing());
+    fake.delete(&format!("{SERVICES}/a"));
+    put_service(&fake, "c");
+    // And nobody can go on from where he was.
+    fake.forget();
+    fake.resume().await;
+    let mut world = ferrolb_core::world::World::default();
+    put_service(&fake, "last");
+    let mut seen = Vec::new();
+    while !seen.contains(&"+Service default/last".to_owned()) {
+        let batch = next(&mut source).await;
+        assert!(!batch.initial);
+        seen.extend(told(&batch));
+        for change in batch.changes {
+            if let SourceChange::Apply(object) = change {
+                world.apply(object);
+            }
+        }
+    }
+    assert_eq!(seen.first().map(String::as_str), Some("-Service default/a"), "{seen:?}");
+    assert!(seen.contains(&"+Service default/c".to_owned()), "{seen:?}");
+    until("resumed", || standing(&states, "services") == Standing::Synced).await;
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_named_and_the_others_come() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    let mut broken = service("b");
+    broken["spec"]["ports"] = json!("none");
+    fake.put(&format!("{SERVICES}/b"), broken);
+    let mut source = Source::new(fake.client(), watches());
+    let first = next(&mut source).await;
+    assert_eq!(told(&first), ["+Service default/a"]);
+    assert_eq!(first.problems.len(), 1);
+    assert!(first.problems[0].to_string().starts_with("Service default/b: "), "{}", first.problems[0]);
+    put_service(&fake, "b");
+    let second = next(&mut source).await;
+    assert_eq!(second.cleared, first.problems);
+    assert_eq!(told(&second), ["+Service default/b"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_takes_its_objects_along() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    let mut source = Source::new(fake.client(), [Watch::all(&SERVICE)]);
+    next(&mut source).await;
+    put_pool(&fake, "p");
+    let pools = source.begin(Watch::all(&IP_ADDRESS_POOL));
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
+    source.end(pools);
+    assert_eq!(told(&next(&mut source).await), ["-IPAddressPool metallb-system/p"]);
+}

@@ -1,0 +1,283 @@
+//! One watch: a task that lists, follows, and goes on whatever happens.
+
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::Api;
+use kube::core::Status;
+use kube::discovery::Scope;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Error};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::fold::{Folded, Folder};
+use super::kinds::Watch;
+use super::raw::Raw;
+use super::source::WatchId;
+use super::standing::{Standing, Watches};
+
+/// How long the API server holds a watch open, in seconds; 5 s more without a word, and the connection counts as dead.
+const WATCH_SECONDS: u32 = 55;
+/// The first pause after a failure, which doubles up to the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The pause after the API server said that it doesn't know the kind.
+const NOT_SERVED_PAUSE: Duration = Duration::from_secs(5);
+/// How long a kind with objects has to be unknown to the API server until it counts as one without: its definitions are
+/// read again when it starts.
+const NOT_SERVED_AFTER: Duration = Duration::from_secs(30);
+/// After how many refusals in a row to go on from where it was a watch lists again: that place may never come back, where
+/// the API server's data was restored from a backup.
+const REFUSALS: u32 = 4;
+
+/// What a watch has to tell.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: WatchId,
+    /// When the API server's word arrived.
+    pub(super) noticed: Instant,
+    pub(super) changes: Vec<Folded>,
+    /// Whether the objects of the kind are completely known with this.
+    pub(super) synced: bool,
+    /// Whether the watch ends with this.
+    pub(super) ended: bool,
+}
+
+pub(super) struct Task {
+    pub(super) client: Client,
+    pub(super) watch: Watch,
+    pub(super) id: WatchId,
+    pub(super) out: mpsc::Sender<Told>,
+    pub(super) watches: Watches,
+    /// Ends the watch, whose objects are gone then.
+    pub(super) stop: CancellationToken,
+}
+
+impl Task {
+    /// Runs until it is stopped, or nobody listens any more.
+    pub(super) async fn run(self) {
+        let mut folder = Folder::new(self.watch.clone());
+        let followed = async {
+            if self.watch.metadata_only {
+                self.follow::<true>(&mut folder).await;
+            } else {
+                self.follow::<false>(&mut folder).await;
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = followed => return,
+        }
+        let changes = folder.clear();
+        let told = Told { id: self.id, noticed: Instant::now(), changes, synced: true, ended: true };
+        // Nobody listens: the process is ending.
+        let _ = self.out.send(told).await;
+    }
+
+    async fn follow<const METADATA_ONLY: bool>(&self, folder: &mut Folder) {
+        let mut progress = Progress::default();
+        loop {
+            let scope = if self.watch.kind.namespaced { Scope::Namespaced } else { Scope::Cluster };
+            let resource = self.watch.kind.api_resource();
+            let mut api = Api::<Raw<METADATA_ONLY>>::dynamic(self.client.clone(), &resource, &scope);
+            if let Some(namespace) = &self.watch.namespace {
+                api = api.constrain(namespace);
+            }
+            let mut stream = pin!(watcher(api, self.config()));
+            while let Some(event) = stream.next().await {
+                let went_on = match event {
+                    Ok(event) => self.take(event, folder, &mut progress).await,
+                    Err(problem) => self.failed(&problem, folder, &mut progress).await,
+                };
+                match went_on {
+                    Ok(ControlFlow::Continue(())) => {}
+                    // From the list again.
+                    Ok(ControlFlow::Break(())) => break,
+                    Err(Closed) => return,
+                }
+            }
+        }
+    }
+
+    fn config(&self) -> watcher::Config {
+        let selector = |text: &str| Some(text).filter(|t| !t.is_empty()).map(str::to_owned);
+        watcher::Config {
+            label_selector: selector(&self.watch.labels),
+            field_selector: selector(&self.watch.fields),
+            timeout: Some(WATCH_SECONDS),
+            ..watcher::Config::default()
+        }
+    }
+
+    async fn take<const METADATA_ONLY: bool>(
+        &self,
+        event: Event<Raw<METADATA_ONLY>>,
+        folder: &mut Folder,
+        progress: &mut Progress,
+    ) -> Result<ControlFlow<()>, Closed> {
+        match event {
+            // It says nothing of the API server yet.
+            Event::Init => {
+                folder.list_begins();
+                return Ok(ControlFlow::Continue(()));
+            }
+            Event::InitApply(object) => folder.listed(object.value),
+            Event::InitDone => {
+                let changes = folder.list_ends();
+                let first = !std::mem::replace(&mut progress.synced, true);
+                if first || !changes.is_empty() {
+                    self.tell(changes, true).await?;
+                }
+                self.watches.set(self.id, Standing::Synced);
+            }
+            Event::Apply(object) => {
+                self.watches.set(self.id, Standing::Synced);
+                let changes: Vec<Folded> = folder.applied(object.value).into_iter().collect();
+                if !changes.is_empty() {
+                    self.tell(changes, true).await?;
+                }
+            }
+            Event::Delete(object) => {
+                self.watches.set(self.id, Standing::Synced);
+                let changes: Vec<Folded> = folder.deleted(&object.value).into_iter().collect();
+                if !changes.is_empty() {
+                    self.tell(changes, true).await?;
+                }
+            }
+        }
+        progress.worked();
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn failed(
+        &self,
+        problem: &watcher::Error,
+        folder: &mut Folder,
+        progress: &mut Progress,
+    ) -> Result<ControlFlow<()>, Closed> {
+        let failure = Failure::of(problem);
+        let mut again = ControlFlow::Continue(());
+        let pause = match failure {
+            // The place to go on from is forgotten: that is how watches work.
+            Failure::Expired => {
+                again = ControlFlow::Break(());
+                progress.pause()
+            }
+            Failure::NotServed => {
+                let since = *progress.not_served.get_or_insert_with(Instant::now);
+                if folder.len() == 0 || since.elapsed() >= NOT_SERVED_AFTER {
+                    let changes = folder.clear();
+                    if !std::mem::replace(&mut progress.synced, true) || !changes.is_empty() {
+                        self.tell(changes, true).await?;
+                    }
+                    self.watches.set(self.id, Standing::NotServed);
+                    again = ControlFlow::Break(());
+                }
+                NOT_SERVED_PAUSE
+            }
+            Failure::Forbidden(why) => {
+                self.watches.set(self.id, Standing::Forbidden(why));
+                PAUSE.1
+            }
+            Failure::Interrupted(why) => {
+                progress.failures = progress.failures.saturating_add(1);
+                // A watch is closed now and then, with an error or without: that is told only when going on fails too.
+                if progress.failures > 1 {
+                    self.watches.set(self.id, Standing::Failing(why));
+                }
+                progress.pause()
+            }
+            Failure::Refused(why) => {
+                self.watches.set(self.id, Standing::Failing(why));
+                progress.refusals = progress.refusals.saturating_add(1);
+                if progress.refusals >= REFUSALS {
+                    progress.refusals = 0;
+                    again = ControlFlow::Break(());
+                }
+                progress.pause()
+            }
+        };
+        tokio::time::sleep(pause).await;
+        Ok(again)
+    }
+
+    async fn tell(&self, changes: Vec<Folded>, synced: bool) -> Result<(), Closed> {
+        let told = Told { id: self.id, noticed: Instant::now(), changes, synced, ended: false };
+        self.out.send(told).await.map_err(|_| Closed)
+    }
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+/// How it went so far.
+#[derive(Default)]
+struct Progress {
+    synced: bool,
+    /// How many failures in a row.
+    failures: u32,
+    refusals: u32,
+    not_served: Option<Instant>,
+    pause: Option<Duration>,
+}
+
+impl Progress {
+    fn worked(&mut self) {
+        *self = Progress { synced: self.synced, ..Progress::default() };
+    }
+
+    /// The next pause: each twice the last one, a quarter of it left to chance.
+    fn pause(&mut self) -> Duration {
+        let pause = self.pause.unwrap_or(PAUSE.0);
+        self.pause = Some((pause * 2).min(PAUSE.1));
+        pause.mul_f64(rand::random_range(0.75..=1.0))
+    }
+}
+
+/// What kind of failure.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    Expired,
+    NotServed,
+    Forbidden(String),
+    /// The API server can't be reached.
+    Interrupted(String),
+    /// It can, and says no.
+    Refused(String),
+}
+
+impl Failure {
+    fn of(problem: &watcher::Error) -> Failure {
+        let said = |status: &Status| match status.code {
+            410 => Failure::Expired,
+            404 => Failure::NotServed,
+            401 | 403 => Failure::Forbidden(words(status)),
+            code => Failure::Refused(format!("{} ({code})", words(status))),
+        };
+        match problem {
+            watcher::Error::WatchError(status) => said(status),
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => match error {
+                Error::Api(status) => said(status),
+                other => Failure::Interrupted(reason(other)),
+            },
+            watcher::Error::NoResourceVersion => Failure::Refused(problem.to_string()),
+        }
+    }
+}
+
+fn words(status: &Status) -> String {
+    if status.message.is_empty() { status.reason.clone() } else { status.message.clone() }
+}
+
+/// The innermost cause, which is the one that says something.
+pub(super) fn reason(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

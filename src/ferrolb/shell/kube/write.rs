@@ -1,0 +1,117 @@
+//! One write to the API server, and what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::discovery::Scope;
+use kube::{Client, Error};
+use serde_json::Value;
+
+use super::kinds::Kind;
+use super::raw::Raw;
+use super::watching::reason;
+
+/// How long a write may take, to be answered at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Under which name writes go, in `managedFields`.
+const MANAGER: &str = "ferrolb";
+
+/// A write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The object's kind.
+    pub kind: &'static Kind,
+    /// Its namespace; empty for kinds without.
+    pub namespace: Arc<str>,
+    /// What to do.
+    pub act: Act,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Delete the object of this name, if it still has this UID.
+    Delete {
+        /// The object.
+        name: Arc<str>,
+        /// Its UID.
+        uid: Arc<str>,
+    },
+    /// Read the object of this name: nothing is written, and the answer is as if it had been.
+    Read(Arc<str>),
+    /// Create this object.
+    Create(Value),
+    /// Merge this into the object of this name. With a `metadata.resourceVersion` in it only if the object has that.
+    Patch {
+        /// The object.
+        name: Arc<str>,
+        /// RFC 7396.
+        patch: Value,
+        /// Whether it goes to the status subresource.
+        status: bool,
+    },
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is written; the object as it is now.
+    Written(Value),
+    /// There is no such object (or kind).
+    Gone,
+    /// The object has changed since, or is there already.
+    Conflict,
+    /// The API server says no, in these words.
+    Refused(String),
+    /// Nobody answered, or too busy to.
+    Unreachable(String),
+}
+
+impl Write {
+    /// Writes it, within a few seconds.
+    pub async fn perform(&self, client: &Client) -> Answer {
+        match tokio::time::timeout(PATIENCE, self.ask(client)).await {
+            Ok(Ok(object)) => Answer::Written(object.value),
+            Ok(Err(Error::Api(status))) => match status.code {
+                404 | 410 => Answer::Gone,
+                409 => Answer::Conflict,
+                429 | 500.. => Answer::Unreachable(status.message.clone()),
+                _ => Answer::Refused(status.message.clone()),
+            },
+            Ok(Err(error)) => Answer::Unreachable(reason(&error)),
+            Err(_) => Answer::Unreachable(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Raw<false>, Error> {
+        let scope = if self.kind.namespaced { Scope::Namespaced } else { Scope::Cluster };
+        let mut api = Api::<Raw<false>>::dynamic(client.clone(), &self.kind.api_resource(), &scope);
+        if !self.namespace.is_empty() {
+            api = api.constrain(&self.namespace);
+        }
+        let manager = Some(MANAGER.to_owned());
+        match &self.act {
+            Act::Read(name) => api.get(name).await,
+            Act::Delete { name, uid } => {
+                let preconditions = Preconditions { uid: Some(uid.to_string()), ..Preconditions::default() };
+                let parameters =
+                    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+                // The answer is the object that is going, or a Status: either means that it was done.
+                api.delete(name, &parameters).await.map(|_| Raw::new(Value::Null))
+            }
+            Act::Create(object) => {
+                let parameters = PostParams { field_manager: manager, ..PostParams::default() };
+                api.create(&parameters, &Raw::new(object.clone())).await
+            }
+            Act::Patch { name, patch, status } => {
+                let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
+                if *status {
+                    api.patch_status(name, &parameters, &Patch::Merge(patch)).await
+                } else {
+                    api.patch(name, &parameters, &Patch::Merge(patch)).await
+                }
+            }
+        }
+    }
+}

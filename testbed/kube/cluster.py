@@ -69,7 +69,7 @@ class Cluster:
             shutil.copytree(images.folder(), cluster._images)
             for node in NODES:
                 cgroups.make(cluster._cgroup(node))
-            lab.build(cluster._plan)
+            lab.build(cluster._plan, at_once=True)
             cluster._start()
         except BaseException:
             lab.down()

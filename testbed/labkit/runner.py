@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import cgroups
@@ -75,16 +76,18 @@ class Lab:
             return cls(name)
         return cls(name, {node: tuple(mark) for node, mark in state["nodes"].items()}, state["env"])
 
-    def build(self, plan):
-        """Brings the topology up; where that fails, takes down what there is of it."""
+    def build(self, plan, at_once=False):
+        """Brings the topology up; where that fails, takes down what there is of it.
+
+        Nodes run their commands in turn, or with `at_once` side by side.
+        """
         try:
             for node in plan.nodes.values():
                 self._start_node(node)
             for first, second in plan.links:
                 self._link(first, second)
-            for node in plan.nodes.values():
-                for argv in node.exec:
-                    self.run(node.name, argv)
+            with ThreadPoolExecutor(len(plan.nodes) if at_once else 1) as pool:
+                list(pool.map(self._furnish, plan.nodes.values()))
         except BaseException:
             self.down()
             raise
@@ -118,8 +121,7 @@ class Lab:
             self._start_node(plan.nodes[name])
             for first, second in links:
                 self._link(first, second)
-            for argv in plan.nodes[name].exec:
-                self.run(name, argv)
+            self._furnish(plan.nodes[name])
         except BaseException:
             if name in self.nodes:
                 self.kill(name)
@@ -194,6 +196,10 @@ class Lab:
             error = _answer(child, node.name)["error"]
         if error:
             raise LabError(f"node {node.name}: {error}")
+
+    def _furnish(self, node):
+        for argv in node.exec:
+            self.run(node.name, argv)
 
     def _link(self, first, second):
         pids = [str(self.nodes[end.node][0]) for end in (first, second)]

@@ -3,8 +3,9 @@
 CARGO ?= cargo
 PYTHON := /usr/bin/python3
 LAB := lab
+KUBE := kube
 
-.PHONY: help check test interop interop-doc demo lab-up lab-down golden crds dist bench fuzz setup
+.PHONY: help check test interop interop-doc demo lab-up lab-down kube-build kube-up kube-down golden crds dist bench fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +33,15 @@ lab-up: setup ## the demo's lab, left standing to play in (root)
 
 lab-down: setup ## takes it down again
 	$(PYTHON) testbed/lab.py down $(LAB)
+
+kube-build: setup ## Kubernetes from pinned modules, once, into a cache outside the tree (root, Go; 10 to 15 minutes)
+	$(PYTHON) testbed/kubelab.py build
+
+kube-up: setup ## a Kubernetes cluster of three nodes with routers and clients, left standing (root, Go)
+	$(PYTHON) testbed/kubelab.py up $(KUBE)
+
+kube-down: ## takes it down again
+	$(PYTHON) testbed/kubelab.py down $(KUBE)
 
 golden: ## writes the expected outputs of the golden scenarios anew; review the diff
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb --test golden

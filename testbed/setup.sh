@@ -2,7 +2,7 @@
 # Installs the Debian packages that the labs need, those that are missing only.
 set -eu
 
-PACKAGES="bird2 curl exabgp frr gcc gobgpd iproute2 jq libc6-dev nftables openbgpd procps python3 python3-yaml util-linux"
+PACKAGES="bird2 curl exabgp frr gcc gobgpd iproute2 jq libc6-dev nftables openbgpd openssl procps python3 python3-yaml util-linux"
 
 missing=""
 for package in $PACKAGES; do

@@ -4,7 +4,7 @@ A node is one process (`init.py`) in network, mount, process, host-name and IPC 
 own; a link is a veth pair made directly between two of them. So nothing of a lab has a name on the
 host: no named namespace, no interface, no mount. All that there is to remember are the process ids,
 and the state folder holds them. Killing a node's process 1 ends all that runs in the node, its links
-and mounts.
+and mounts. Where a lab uses cgroups, they are below one that bears its name, and go last.
 """
 
 import json
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import cgroups
 from .topology import NAME
 from .wait import until
 
@@ -38,6 +39,8 @@ class Lab:
             raise LabError(f"{name!r} is no lab name (letters, digits and hyphens)")
         self.name = name
         self.folder = STATE_ROOT / name
+        # Whoever wants cgroups makes them below this one (`cgroups.make`).
+        self.cgroup = f"ferrolb-lab-{name}"
         # Node name -> process id and start time of its process 1.
         self.nodes = nodes or {}
         self.env = env or {}
@@ -56,7 +59,7 @@ class Lab:
         if any(_start_time(pid) == started for pid, started in Lab.load(name).nodes.values()):
             raise LabError(f"lab {name} is up already; take it down first: {LAB} down {name}")
         lab = cls(name)
-        shutil.rmtree(lab.folder, ignore_errors=True)
+        lab._remove_traces()
         lab.folder.mkdir(parents=True, mode=0o700)
         lab._save()
         if not keep:
@@ -92,7 +95,7 @@ class Lab:
             self.kill(node)
         for child in self._children:
             child.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_traces()
         try:
             STATE_ROOT.rmdir()
         except OSError:
@@ -101,22 +104,35 @@ class Lab:
             self._keeper.stdin.close()
             self._keeper.wait()
 
+    def revive(self, plan, name):
+        """Starts a killed node of the topology again, with new links and its commands.
+
+        Whatever was done at the other end of a link is to be done again.
+        """
+        if name in self.nodes and _start_time(self.nodes[name][0]) == self.nodes[name][1]:
+            raise LabError(f"node {name} of lab {self.name} is up")
+        self._start_node(plan.nodes[name])
+        for first, second in plan.links:
+            if name in (first.node, second.node):
+                self._link(first, second)
+        for argv in plan.nodes[name].exec:
+            self.run(name, argv)
+
     def kill(self, node):
         """Ends a node as a power cut does: all its processes and links at once."""
         pid, started = self.nodes.pop(node)
         if _start_time(pid) == started:
             os.kill(pid, signal.SIGKILL)
-            until(f"end of node {node}", lambda: _start_time(pid) != started, 10.0, 0.005)
+            until(f"end of node {node}", lambda: _start_time(pid) != started, 30.0, 0.005)
 
     def command(self, node, argv):
         """The host's command line that runs `argv` inside the node."""
-        if node not in self.nodes:
-            raise LabError(f"lab {self.name} has no node {node!r} (there are: {', '.join(self.nodes) or 'none'})")
-        pid, started = self.nodes[node]
-        if _start_time(pid) != started:
-            raise LabError(f"node {node} of lab {self.name} isn't running any more")
         environment = [f"{key}={value}" for key, value in self.env.get(node, {}).items()]
-        return ["nsenter", "-t", str(pid), "-n", "-m", "-p", "-u", "-i", "--wd=/", "--", "env", *environment, *argv]
+        return ["nsenter", "-t", self._process(node), "-n", "-m", "-p", "-u", "-i", "--wd=/", "--", "env", *environment, *argv]
+
+    def beside(self, node, argv):
+        """The host's command line that runs `argv` in the node's network, and on the host in all else."""
+        return ["nsenter", "-t", self._process(node), "-n", "--", *argv]
 
     def run(self, node, argv, seconds=EXEC_SECONDS, check=True):
         """Runs `argv` inside the node and returns what it wrote to standard output."""
@@ -129,6 +145,18 @@ class Lab:
     def start(self, node, argv, **options):
         """Starts `argv` inside the node and doesn't wait; the caller owns the process."""
         return subprocess.Popen(self.command(node, argv), stdin=subprocess.DEVNULL, text=True, **options)
+
+    def _remove_traces(self):
+        cgroups.remove(self.cgroup)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _process(self, node):
+        if node not in self.nodes:
+            raise LabError(f"lab {self.name} has no node {node!r} (there are: {', '.join(self.nodes) or 'none'})")
+        pid, started = self.nodes[node]
+        if _start_time(pid) != started:
+            raise LabError(f"node {node} of lab {self.name} isn't running any more")
+        return str(pid)
 
     def _save(self):
         """Written whole and renamed, so that a reader never sees half of it."""

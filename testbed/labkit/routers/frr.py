@@ -46,23 +46,28 @@ class Frr(Router):
         return sum(family.get("acceptedPrefixCounter", 0) for family in families)
 
     def reset(self, session):
-        self._vtysh(f"clear bgp {self.neighbors[session]}")
+        self.vtysh(f"clear bgp {self.neighbors[session]}")
 
     def refresh(self, session):
-        self._vtysh(f"clear bgp {self.neighbors[session]} soft in")
+        self.vtysh(f"clear bgp {self.neighbors[session]} soft in")
 
     def path(self, prefix, session):
         family = "ipv6" if ":" in prefix else "ipv4"
-        listed = json.loads(self._vtysh(f"show bgp {family} unicast {prefix} json"))
+        listed = json.loads(self.vtysh(f"show bgp {family} unicast {prefix} json"))
         address = self.neighbors[session]
         return next((_path(session, path) for path in listed.get("paths", []) if path["peer"]["peerId"] == address), None)
 
+    def vtysh(self, *commands):
+        """What FRR's shell answers."""
+        return self.lab.run(self.node, ["vtysh", *(word for command in commands for word in ("-c", command))])
+
+    def configure(self, *lines):
+        """Enters lines of configuration, as a person would after `configure terminal`."""
+        self.vtysh("configure terminal", *lines)
+
     def _neighbor(self, session):
         address = self.neighbors[session]
-        return json.loads(self._vtysh(f"show bgp neighbors {address} json"))[address]
-
-    def _vtysh(self, command):
-        return self.lab.run(self.node, ["vtysh", "-c", command])
+        return json.loads(self.vtysh(f"show bgp neighbors {address} json"))[address]
 
 
 def _path(session, path):

@@ -1,0 +1,3 @@
+module ferrolb.test/web
+
+go 1.24

@@ -17,9 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
-
-pub use args::StandaloneArgs;
+pub use args::{Cli, Command, StandaloneArgs};
 pub use controller::ControllerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the

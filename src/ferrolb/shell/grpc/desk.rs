@@ -75,6 +75,8 @@ pub struct Desk {
     questions: mpsc::Receiver<Question>,
     changes: broadcast::Sender<WatchEvent>,
     manifest_errors: BTreeSet<String>,
+    /// Why nothing is explained here.
+    explains_nothing: Option<&'static str>,
 }
 
 /// A question that the main loop has taken, to be given to [`Desk::answer`].
@@ -85,7 +87,14 @@ impl Desk {
     pub fn new(scope: Scope) -> (Desk, Inquirer) {
         let (sender, questions) = mpsc::channel(QUESTIONS);
         let (changes, _) = broadcast::channel(CHANGES);
-        (Desk { scope, questions, changes, manifest_errors: BTreeSet::new() }, Inquirer { questions: sender })
+        let desk =
+            Desk { scope, questions, changes, manifest_errors: BTreeSet::new(), explains_nothing: None };
+        (desk, Inquirer { questions: sender })
+    }
+
+    /// The role can't explain what becomes of a Service, for this reason.
+    pub fn explains_nothing(&mut self, why: &'static str) {
+        self.explains_nothing = Some(why);
     }
 
     /// The next question; never, where nobody can ask any more. Dropping the future loses nothing.
@@ -121,6 +130,9 @@ impl Desk {
     }
 
     fn explain(&self, request: &super::api::ExplainRequest, engine: &Engine) -> Result<Explained, Status> {
+        if let Some(why) = self.explains_nothing {
+            return Err(Status::failed_precondition(why));
+        }
         let Scope { node, namespace, class } = &self.scope;
         let service = match request.service.split_once('/') {
             Some((namespace, name)) => ServiceKey::new(namespace, name),

@@ -1,32 +1,32 @@
 """`ferrolb controller` against a real API server: addresses, events, counters, restarts, and who writes when there are two."""
 
 import json
-import os
 import re
 import subprocess
 import time
 import unittest
-from pathlib import Path
 
 from kube import cluster as kube_cluster
 from kube import workload
 from kube.cluster import Cluster
 from kube.network import CONTROL_PLANE
+from labkit import build
 from labkit.wait import Seen, until
 
 NAMESPACE = "metallb-system"
-FERROLB = os.environ.get("FERROLB", str(Path(__file__).resolve().parents[2] / "target/release/ferrolb"))
 POOL_ANNOTATION = "metallb.io/ip-allocated-from-pool"
 MANY = 1000
 cluster = None
+ferrolb = None
 
 
 def setUpModule():
-    global cluster
+    global cluster, ferrolb
     kube_cluster.prepare()
+    ferrolb = str(build.binary())
     cluster = Cluster.up()
     unittest.addModuleCleanup(cluster.down)
-    crds = subprocess.run([FERROLB, "crds"], check=True, capture_output=True, text=True).stdout
+    crds = subprocess.run([ferrolb, "crds"], check=True, capture_output=True, text=True).stdout
     cluster.kubectl("apply", "--server-side", "-f", "-", data=crds)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
@@ -117,7 +117,7 @@ class Controller:
         self.ports = (20000 + Controller.number, 21000 + Controller.number)
         self.log = cluster.lab.folder / f"controller-{Controller.number}.log"
         argv = [
-            "env", f"KUBECONFIG={kubeconfig}", FERROLB, "controller", f"-namespace={NAMESPACE}",
+            "env", f"KUBECONFIG={kubeconfig}", ferrolb, "controller", f"-namespace={NAMESPACE}",
             f"-port={self.ports[0]}", "--health-probe-port", str(self.ports[1]), *flags,
         ]
         self.process = cluster.lab.start(CONTROL_PLANE, argv, stdin=subprocess.DEVNULL, stderr=self.log.open("wb"))

@@ -18,9 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
-
-pub use args::StandaloneArgs;
+pub use args::{Cli, Command, StandaloneArgs};
 pub use controller::ControllerArgs;
 pub use speaker::SpeakerArgs;
 

@@ -74,6 +74,23 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
         .ok_or("which namespace do configuration objects live in? Outside a pod give --namespace NS, or set METALLB_NAMESPACE")?
         .into();
     let client = cluster::connect(args.kubeconfig.as_deref()).await?;
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    work(args, client, namespace, stopped).await
+}
+
+/// Works until `stopped`, and then ends in order.
+async fn work(
+    args: &ControllerArgs,
+    client: Client,
+    namespace: Arc<str>,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), String> {
+    let mut stopped = std::pin::pin!(stopped);
     let me = identity(args);
     let metrics = Arc::new(Metrics::new(&me, SystemTime::now()).map_err(|e| e.to_string())?);
     let (health, mut pings) = Health::new();
@@ -108,8 +125,7 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
             question = controller.desk.next() => controller.desk.answer(question, controller.keeper.engine()),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = tokio::time::sleep_until(wake) => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut stopped => break,
         }
     }
     info!(event = "shutdown", "ending");
@@ -225,8 +241,12 @@ impl Controller {
         };
         let allocator = Allocator::new(Mode::Allocate, class.clone());
         let engine = Engine::new(options, allocator, LastValid::new(), Default::default());
-        let (desk, inquirer) =
+        let (mut desk, inquirer) =
             Desk::new(Scope { node: NodeName::new(me), namespace: namespace.clone(), class: class.clone() });
+        desk.explains_nothing(
+            "a controller knows no peers and no endpoints: ask a speaker why a Service is or isn't announced; its events and \
+             `ferrolb status` say why it has no address",
+        );
         let controller = Controller {
             client: client.clone(),
             namespace: namespace.clone(),
@@ -406,3 +426,6 @@ fn lease_patch(resource_version: &str, spec: &Value) -> Act {
     let patch = json!({ "metadata": { "resourceVersion": resource_version }, "spec": spec });
     Act::Patch { name: LEASE_NAME.into(), patch, status: false }
 }
+
+#[cfg(test)]
+mod tests;

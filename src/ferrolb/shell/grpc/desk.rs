@@ -44,6 +44,7 @@ pub(super) struct Standing {
     pub(super) scope: Scope,
     pub(super) engine: Snapshot,
     pub(super) manifest_errors: BTreeSet<String>,
+    explains_nothing: Option<&'static str>,
 }
 
 /// What becomes of a service.
@@ -75,6 +76,8 @@ pub struct Desk {
     questions: mpsc::Receiver<Question>,
     changes: broadcast::Sender<WatchEvent>,
     manifest_errors: BTreeSet<String>,
+    /// Why nothing is explained here.
+    explains_nothing: Option<&'static str>,
 }
 
 /// A question that the main loop has taken, to be given to [`Desk::answer`].
@@ -85,7 +88,14 @@ impl Desk {
     pub fn new(scope: Scope) -> (Desk, Inquirer) {
         let (sender, questions) = mpsc::channel(QUESTIONS);
         let (changes, _) = broadcast::channel(CHANGES);
-        (Desk { scope, questions, changes, manifest_errors: BTreeSet::new() }, Inquirer { questions: sender })
+        let desk =
+            Desk { scope, questions, changes, manifest_errors: BTreeSet::new(), explains_nothing: None };
+        (desk, Inquirer { questions: sender })
+    }
+
+    /// The role can't explain what becomes of a Service, for this reason.
+    pub fn explains_nothing(&mut self, why: &'static str) {
+        self.explains_nothing = Some(why);
     }
 
     /// The next question; never, where nobody can ask any more. Dropping the future loses nothing.
@@ -114,6 +124,7 @@ impl Desk {
             scope: self.scope.clone(),
             engine: engine.snapshot(),
             manifest_errors: self.manifest_errors.clone(),
+            explains_nothing: self.explains_nothing,
         }
     }
 
@@ -176,8 +187,11 @@ impl Standing {
     /// What becomes of a service.
     ///
     /// # Errors
-    /// `NOT_FOUND`: there is no such service, node or peer.
+    /// `NOT_FOUND`: there is no such service, node or peer. `FAILED_PRECONDITION`: this role explains nothing.
     pub(super) fn explain(&self, request: &super::api::ExplainRequest) -> Result<Explained, Status> {
+        if let Some(why) = self.explains_nothing {
+            return Err(Status::failed_precondition(why));
+        }
         let Scope { node, namespace, class } = &self.scope;
         let decisions = self.engine.decisions();
         let service = match request.service.split_once('/') {

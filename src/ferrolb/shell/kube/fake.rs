@@ -44,6 +44,7 @@ struct State {
     refusals: BTreeMap<String, u16>,
     /// Watches that begin before this version are told that it is gone.
     forgotten: u64,
+    writes: Vec<String>,
 }
 
 impl Fake {
@@ -96,6 +97,15 @@ impl Fake {
 
     pub fn delete(&self, path: &str) {
         self.state().delete(path);
+    }
+
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.state().objects.get(path).cloned()
+    }
+
+    /// What was written by others so far, as `METHOD PATH`.
+    pub fn writes(&self) -> Vec<String> {
+        self.state().writes.clone()
     }
 
     /// Paths that begin so are answered with this status; 200 ends that.
@@ -172,6 +182,9 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
     let mut state = state.lock().expect("no test panics with it");
     if let Some(code) = state.refusal(&path) {
         return refusal(code);
+    }
+    if head.method != Method::GET {
+        state.writes.push(format!("{} {path}", head.method));
     }
     let parameter = |name: &str| {
         query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub async fn serve(place: Place, pages: Pages) {
     let Place { name, flag, address } = place;
     let mut told = false;
     let listener = loop {
-        match TcpListener::bind(address).await {
+        match bind(address).await {
             Ok(listener) => break listener,
             Err(problem) => {
                 if !told {
@@ -97,6 +97,16 @@ pub async fn serve(place: Place, pages: Pages) {
     pages.health.bound(name);
     info!(event = "metricsBound", %address, "serving {name}");
     accept(listener, pages).await;
+}
+
+/// Listens; on all addresses of both families where the kernel has them, else on those of IPv4.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(e) if address.ip() == Ipv6Addr::UNSPECIFIED && e.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
 }
 
 /// Serves whoever connects to `listener`.

@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -31,16 +32,16 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    fn filter(self) -> tracing_subscriber::filter::LevelFilter {
-        use tracing_subscriber::filter::LevelFilter;
-        match self {
-            LogLevel::All => LevelFilter::TRACE,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::None => LevelFilter::OFF,
-        }
+    fn filter(self) -> EnvFilter {
+        // The library's watcher warns of each refusal each time; ours are told once, with the remedy.
+        EnvFilter::new(match self {
+            LogLevel::All => "trace",
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info,kube_runtime=off",
+            LogLevel::Warn => "warn,kube_runtime=off",
+            LogLevel::Error => "error,kube_runtime=off",
+            LogLevel::None => "off",
+        })
     }
 }
 
@@ -50,7 +51,7 @@ pub fn init(level: LogLevel) {
     // The announcing outlives the log's reader: by default, a line that can't be written is complained of with `eprintln`,
     // which panics where standard error is a closed pipe.
     let builder = tracing_subscriber::fmt()
-        .with_max_level(level.filter())
+        .with_env_filter(level.filter())
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
     let started =

@@ -417,16 +417,16 @@ fn the_configuration_state_is_made_and_says_what_is_wrong() {
 }
 
 #[test]
-fn a_thousand_services_are_written_once_each_and_standing_ones_cost_nothing() {
+fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
     let mut lab = Lab::new();
     lab.put(pool("p", "198.18.0.0/16"));
     lab.lead();
-    for i in 0..1000 {
+    for i in 0..300 {
         lab.put(service(&format!("s{i}")));
     }
     lab.run();
     let (services, events) = lab.writes();
-    assert_eq!((services.len(), events.len()), (1000, 1000));
+    assert_eq!((services.len(), events.len()), (300, 300));
     let before = lab.keeper.engine().allocator().visited();
     lab.put(service("one-more"));
     lab.run();

@@ -1,0 +1,150 @@
+//! Whole controllers against the stand-in for an API server.
+
+use clap::Parser;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::cli::Command;
+use crate::shell::kube::fake::Fake;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const POOL: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/pool";
+const STATE: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/controller";
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), String>>,
+}
+
+fn start(fake: &Fake) -> Running {
+    let line = ["ferrolb", "controller", "--port=0", "--health-probe-port=0"];
+    let Command::Controller(args) = crate::cli::Cli::parse_from(line).command else {
+        panic!("the controller")
+    };
+    let (stop, stopped) = oneshot::channel();
+    let client = fake.client();
+    let task = tokio::spawn(async move {
+        work(&args, client, "metallb-system".into(), async { drop(stopped.await) }).await
+    });
+    Running { stop, task }
+}
+
+impl Running {
+    async fn stop(self) {
+        drop(self.stop);
+        self.task.await.expect("no panic").expect("an orderly end");
+    }
+}
+
+fn put_service(fake: &Fake, name: &str) {
+    let service = json!({
+        "metadata": { "namespace": "default", "name": name, "uid": format!("uid-{name}") },
+        "spec": { "type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{ "port": 80 }] },
+        "status": { "loadBalancer": {} },
+    });
+    fake.put(&format!("{SERVICES}/{name}"), service);
+}
+
+fn put_pool(fake: &Fake, addresses: &str) {
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "namespace": "metallb-system", "name": "pool", "uid": "uid-pool" },
+        "spec": { "addresses": [addresses] },
+    });
+    fake.put(POOL, pool);
+}
+
+fn ip(fake: &Fake, name: &str) -> Option<String> {
+    let service = fake.get(&format!("{SERVICES}/{name}"))?;
+    Some(service.pointer("/status/loadBalancer/ingress/0/ip")?.as_str()?.to_owned())
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The paths of what was written about Services.
+fn service_writes(fake: &Fake) -> Vec<String> {
+    fake.writes().into_iter().filter(|w| w.contains("/services/")).collect()
+}
+
+#[tokio::test]
+async fn a_controller_gives_addresses_counts_and_reports() {
+    let fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/30");
+    put_service(&fake, "a");
+    let controller = start(&fake);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    put_service(&fake, "b");
+    until("b has one", || ip(&fake, "b").as_deref() == Some("192.0.2.1")).await;
+    let counted = json!({ "assignedIPv4": 2, "assignedIPv6": 0, "availableIPv4": 2, "availableIPv6": 0 });
+    until("counted", || fake.get(POOL).is_some_and(|pool| pool["status"] == counted)).await;
+    until("reported", || fake.get(STATE).is_some_and(|state| state["status"]["result"] == "Valid")).await;
+    controller.stop().await;
+    let mut writes = service_writes(&fake);
+    writes.sort();
+    assert_eq!(writes, [format!("PATCH {SERVICES}/a/status"), format!("PATCH {SERVICES}/b/status")]);
+    let events =
+        fake.writes().iter().filter(|w| w.starts_with("POST /api/v1/namespaces/default/events")).count();
+    assert_eq!(events, 2);
+}
+
+#[tokio::test]
+async fn the_next_leads_at_once_and_changes_nothing() {
+    let fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    let first = start(&fake);
+    put_service(&fake, "a");
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    let second = start(&fake);
+    put_service(&fake, "b");
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    first.stop().await;
+    let stopped = Instant::now();
+    put_service(&fake, "c");
+    until("c has one", || ip(&fake, "c").is_some()).await;
+    assert!(stopped.elapsed() < Duration::from_secs(5), "after {:?}", stopped.elapsed());
+    assert_eq!(service_writes(&fake).len(), 3, "{:?}", service_writes(&fake));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn what_happened_while_the_api_server_was_away_is_made_up_for() {
+    let mut fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    put_service(&fake, "a");
+    let controller = start(&fake);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    fake.stop();
+    put_service(&fake, "b");
+    fake.resume().await;
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    assert_eq!(service_writes(&fake).len(), 2, "{:?}", service_writes(&fake));
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_tried_again_and_the_others_are_served() {
+    let fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    let path = format!("{SERVICES}/a/status");
+    fake.refuse(&path, 422);
+    put_service(&fake, "a");
+    let controller = start(&fake);
+    put_service(&fake, "b");
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    assert_eq!(ip(&fake, "a"), None);
+    fake.refuse(&path, 200);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    let seen: Vec<Value> = ["a", "b"].iter().filter_map(|name| ip(&fake, name)).map(Value::from).collect();
+    assert_eq!(seen, ["192.0.2.0", "192.0.2.1"]);
+    controller.stop().await;
+}

@@ -27,11 +27,15 @@ def address(i):
 
 @dataclass
 class Plan:
-    """What is started where: `peers` are pairs of a peer's address and our own."""
+    """What is started where: `peers` are pairs of a peer's address and our own.
+
+    FerroLB keeps its state in `state`, all else is below `folder`.
+    """
 
     lab: object
     node: str
     folder: Path
+    state: Path
     routes: int
     peers: list
     layout: str = "file"  # FerroLB: all services in one file, or a file each ("files")
@@ -125,7 +129,7 @@ def ferrolb(plan):
     else:
         for i in range(plan.routes):
             write_service(manifests, i)
-    command = [str(build.binary()), "standalone", "--manifests", str(manifests), "--node", "n1", "--state", str(plan.folder / "state")]
+    command = [str(build.binary()), "standalone", "--manifests", str(manifests), "--node", "n1", "--state", str(plan.state)]
     started = time.monotonic()
     with (plan.folder / "log").open("w") as log:
         return Running([plan.lab.start(plan.node, command, stderr=log)], started)

@@ -13,6 +13,7 @@ from sink import Sink
 
 PEER, LOCAL = "198.51.100.1", "198.51.100.2"
 SECONDS = 300.0
+MEMORY = "/dev/shm"  # where files are that only the benchmark writes: making thousands on a disk takes minutes on a bad day
 
 
 class Missing(Exception):
@@ -22,9 +23,10 @@ class Missing(Exception):
 @contextlib.contextmanager
 def announcer(lab, name, routes, **options):
     """One announcer, started in a folder of its own, and ended."""
-    with tempfile.TemporaryDirectory(prefix="ferrolb-bench-") as folder:
+    folders = [tempfile.TemporaryDirectory(prefix="ferrolb-bench-", dir=parent) for parent in (MEMORY, None)]
+    with folders[0] as folder, folders[1] as state:
         peers = options.pop("peers", [(PEER, LOCAL)])
-        plan = announcers.Plan(lab, "announcer", Path(folder), routes, peers, **options)
+        plan = announcers.Plan(lab, "announcer", Path(folder), Path(state), routes, peers, **options)
         running = announcers.start(name, plan)
         try:
             yield plan, running

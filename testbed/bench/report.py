@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Tables and plots from the results of a run: report.py [RESULTS.json] writes docs/benchmarks.md and docs/benchmarks/ anew."""
 import json
+import os
 import re
 import statistics
 import sys
+from html import unescape
 from pathlib import Path
 
 import plot
@@ -11,6 +13,7 @@ import plot
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT, FOLDER = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks"
 MARKER = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+TITLE = re.compile("<title>(.*?)</title>")
 TITLES = {"ferrolb": "FerroLB", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP"}
 PER_UPDATE = 810  # /32 with one attribute set in 4,096 octets (RFC 4271 section 4.1)
 QUIET = 1.5  # load average before the run, beyond which the machine had other work
@@ -44,7 +47,7 @@ def named(rows):
 def machine(results):
     """What the run was made with and on."""
     on, load = results["machine"], results["load"]
-    busy = "; **the machine had other work, so that only ratios count**" if load["before"] > QUIET else ""
+    busy = ": **the machine was busy with other work, so that these figures only show what is measured, and the goals want another run**" if load["before"] > QUIET else ""
     versions = ", ".join(f"{TITLES[name]} {version}" for name, version in results["versions"].items())
     return (
         f"`{results['command']}` on {results['date']}, in {results['minutes']} minutes (bound: {results['bound']:g}): {on['cpus']} CPUs ({on['model']}), {on['memory_gib']} GiB, "
@@ -59,7 +62,7 @@ def feed_table(results):
         ours = peers.get("ferrolb")
         for name, row in peers.items():
             ratio = statistics.median(row["ms"]) / statistics.median(ours["ms"]) if ours and name != "ferrolb" else None
-            rows.append([f"{routes:,}", TITLES[name], spread(row["ms"]), len(row["ms"]), row["updates"], f"{ratio:.1f} times" if ratio else ""])
+            rows.append([f"{routes:,}", TITLES[name], spread(row["ms"]), len(row["ms"]), row["updates"], f"{ratio:.2g} times" if ratio else ""])
     return table(["routes", "", "ms, median (spread)", "rounds", "UPDATEs", "of FerroLB's time"], rows)
 
 
@@ -182,13 +185,18 @@ def plots(results):
         parts = (("wire", "on the wire"), ("kernel", "router's kernel"), ("client", "client answered"))
         groups = [(f"{TITLES[one['announcer']]}, {one['routes']:,}", [row(label, one["announcer"], one[f"{what}_ms"]) for what, label in parts])
                   for one in results["tor_feed"]]
-        pictures["tor"] = plot.dots("A feed as the router's kernel and a client see it", "the router is FRR; session up to the last route", "ms", groups)
+        pictures["tor_feed"] = plot.dots("A feed as the router's kernel and a client see it", "the router is FRR; session up to the last route", "ms", groups)
     return pictures
 
 
-def fill(document, results):
-    """The document with what stands between its markers made anew; a marker that nothing belongs to is an error."""
-    return MARKER.sub(lambda found: f"{found.group(1)}\n{TABLES[found.group(2)](results)}\n{found.group(3)}", document)
+def fill(document, results, pictures, folder):
+    """The document with what stands between its markers made anew: the table, below its picture in `folder` where it has one."""
+    def part(found):
+        name = found.group(2)
+        picture = f"![{unescape(TITLE.search(pictures[name]).group(1))}]({folder}/{name}.svg)\n\n" if name in pictures else ""
+        return f"{found.group(1)}\n{picture}{TABLES[name](results)}\n{found.group(3)}"
+
+    return MARKER.sub(part, document)
 
 
 def main():
@@ -199,8 +207,12 @@ def main():
 def write(results, document, folder, template=DOCUMENT):
     """Writes the document, made of `template`, and the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    document.write_text(fill(template.read_text(encoding="utf-8"), results), encoding="utf-8")
-    for name, picture in plots(results).items():
+    pictures = plots(results)
+    text = fill(template.read_text(encoding="utf-8"), results, pictures, os.path.relpath(folder, document.parent))
+    document.write_text(text, encoding="utf-8")
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    for name, picture in pictures.items():
         (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ SILENT_SECONDS = 0.05
 def router(lab, dials):
     """FRR in the node `tor`; it dials an announcer that doesn't."""
     with tempfile.TemporaryDirectory(prefix="ferrolb-bench-") as folder:
-        plan = announcers.Plan(lab, "tor", Path(folder), 0, [])
+        plan = announcers.Plan(lab, "tor", Path(folder), Path(folder), 0, [])
         conf = plan.folder / "bgpd.conf"
         passive = f" neighbor {LOCAL} passive\n" if dials else ""
         conf.write_text(f"""\

@@ -223,17 +223,22 @@ class Figures(unittest.TestCase):
     def test_the_document_has_a_place_for_each_table_and_is_filled_again_alike(self):
         template = report.DOCUMENT.read_text(encoding="utf-8")
         self.assertEqual({name for _, name, _ in report.MARKER.findall(template)}, report.TABLES.keys())
-        filled = report.fill(template, self.RESULTS)
+        pictures = report.plots(self.RESULTS)
+        filled = report.fill(template, self.RESULTS, pictures, "there")
         self.assertIn("| 10,000 | FerroLB | 2 (1 to 3) | 3 | 15 |  |", filled)
-        self.assertIn("| 10,000 | BIRD | 4 | 1 | 40 | 2.0 times |", filled)
+        self.assertIn("| 10,000 | BIRD | 4 | 1 | 40 | 2 times |", filled)
         self.assertIn("Not measured in this run.", filled)
-        self.assertEqual(report.fill(filled, self.RESULTS), filled)
+        self.assertEqual(report.fill(filled, self.RESULTS, pictures, "there"), filled)
 
-    def test_pictures_are_well_formed_and_named_in_the_document(self):
-        document = report.DOCUMENT.read_text(encoding="utf-8")
-        for name, picture in report.plots(self.RESULTS).items():
+    def test_pictures_are_well_formed_and_stand_in_the_document_where_there_is_something_to_show(self):
+        template = report.DOCUMENT.read_text(encoding="utf-8")
+        pictures = report.plots(self.RESULTS)
+        self.assertEqual(pictures.keys(), {"feed", "change", "events", "tor_feed"})
+        for name, picture in pictures.items():
             xml.etree.ElementTree.fromstring(picture)
-            self.assertIn(f"(benchmarks/{name}.svg)", document)
+            self.assertIn(f"(there/{name}.svg)", report.fill(template, self.RESULTS, pictures, "there"))
+        less = {**self.RESULTS, "events": []}
+        self.assertNotIn("events.svg", report.fill(template, less, report.plots(less), "there"))
 
     def test_an_axis_is_logarithmic_over_whole_decades(self):
         axis = plot.Log([0.2, 50])

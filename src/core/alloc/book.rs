@@ -25,13 +25,47 @@ pub(super) struct Book {
     shared: HashMap<Arc<ShareKey>, Shared>,
 }
 
-/// The users of one address.
+/// The users of one address. Nearly all addresses have one, whose maps would be most of what an allocator keeps.
 #[derive(Clone, Debug)]
-struct Slot {
-    /// What all of its users have in common; `None`: it has one user, who shares with nobody.
-    share: Option<Arc<ShareKey>>,
+enum Slot {
+    /// One, who shares with nobody.
+    Alone(ServiceKey),
+    /// Those who share.
+    Together(Box<Together>),
+}
+
+/// Users who share an address.
+#[derive(Clone, Debug)]
+struct Together {
+    /// What they have in common.
+    share: Arc<ShareKey>,
     ports: BTreeMap<ServicePort, ServiceKey>,
     users: BTreeSet<ServiceKey>,
+}
+
+impl Slot {
+    fn users(&self) -> impl Iterator<Item = &ServiceKey> {
+        let (one, several) = match self {
+            Slot::Alone(user) => (Some(user), None),
+            Slot::Together(together) => (None, Some(&together.users)),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    fn is_used_by(&self, service: &ServiceKey) -> bool {
+        match self {
+            Slot::Alone(user) => user == service,
+            Slot::Together(together) => together.users.contains(service),
+        }
+    }
+
+    /// Those who are there, where `want` shares with them, whatever its ports.
+    fn shared_with(&self, want: &Want) -> Option<&Together> {
+        match self {
+            Slot::Together(together) if want.share.as_ref() == Some(&together.share) => Some(together),
+            Slot::Alone(_) | Slot::Together(_) => None,
+        }
+    }
 }
 
 /// The addresses in use under one sharing key.
@@ -40,7 +74,7 @@ struct Shared {
     addresses: BTreeSet<IpAddr>,
     /// By range and ports: below this address none in the range admits these ports. So that many services with one key and one
     /// port don't ask the same full addresses over and over.
-    full_below: HashMap<(AddressRange, Vec<ServicePort>), IpAddr>,
+    full_below: HashMap<(AddressRange, Arc<[ServicePort]>), IpAddr>,
 }
 
 impl Shared {
@@ -57,14 +91,14 @@ impl Book {
     pub(super) fn admits(&self, ip: IpAddr, want: &Want) -> Result<(), Refusal> {
         let Some(slot) = self.slots.get(&ip) else { return Ok(()) };
         // Its own entry is current: an edited service is taken out before it is judged again.
-        if slot.users.contains(want.key()) {
+        if slot.is_used_by(want.key()) {
             return Ok(());
         }
-        if want.share.is_none() || slot.share != want.share {
-            let users = slot.users.iter().take(NAMED_USERS).cloned().collect();
+        let Some(together) = slot.shared_with(want) else {
+            let users = slot.users().take(NAMED_USERS).cloned().collect();
             return Err(Refusal::Shared { ip, users });
-        }
-        match want.ports.iter().find_map(|p| slot.ports.get(p).map(|user| (p, user))) {
+        };
+        match want.ports.iter().find_map(|p| together.ports.get(p).map(|user| (p, user))) {
             Some((port, user)) => Err(Refusal::Port { ip, port: port.clone(), user: user.clone() }),
             None => Ok(()),
         }
@@ -73,21 +107,21 @@ impl Book {
     /// The same without saying why not.
     pub(super) fn fits(&self, ip: IpAddr, want: &Want) -> bool {
         self.slots.get(&ip).is_none_or(|slot| {
-            slot.users.contains(want.key())
-                || (want.share.is_some()
-                    && slot.share == want.share
-                    && !want.ports.iter().any(|p| slot.ports.contains_key(p)))
+            slot.is_used_by(want.key())
+                || slot
+                    .shared_with(want)
+                    .is_some_and(|together| !want.ports.iter().any(|p| together.ports.contains_key(p)))
         })
     }
 
     /// Whether somebody could still use `ip`: nobody does, or its users share.
     pub(super) fn open(&self, ip: IpAddr) -> bool {
-        self.slots.get(&ip).is_none_or(|s| s.share.is_some())
+        self.slots.get(&ip).is_none_or(|s| matches!(s, Slot::Together(_)))
     }
 
     /// The users of `ip`, by name.
     pub(super) fn users(&self, ip: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-        self.slots.get(&ip).into_iter().flat_map(|s| &s.users)
+        self.slots.get(&ip).into_iter().flat_map(Slot::users)
     }
 
     /// Adds a user who was admitted.
@@ -100,28 +134,38 @@ impl Book {
                 shared.opened(ip);
             }
         }
-        let slot = self.slots.entry(ip).or_insert_with(|| Slot {
-            share: want.share.clone(),
-            ports: BTreeMap::new(),
-            users: BTreeSet::new(),
+        let slot = self.slots.entry(ip).or_insert_with(|| match &want.share {
+            None => Slot::Alone(want.key().clone()),
+            Some(share) => Slot::Together(Box::new(Together {
+                share: share.clone(),
+                ports: BTreeMap::new(),
+                users: BTreeSet::new(),
+            })),
         });
-        slot.users.insert(want.key().clone());
-        slot.ports.extend(want.ports.iter().map(|p| (p.clone(), want.key().clone())));
+        if let Slot::Together(together) = slot {
+            together.users.insert(want.key().clone());
+            together.ports.extend(want.ports.iter().map(|p| (p.clone(), want.key().clone())));
+        }
     }
 
     /// Removes a user, with the ports that it was added with.
     pub(super) fn remove(&mut self, ip: IpAddr, want: &Want) {
         let Some(slot) = self.slots.get_mut(&ip) else { return };
-        if !slot.users.remove(want.key()) {
+        if !slot.is_used_by(want.key()) {
             return;
         }
-        for port in &want.ports {
-            if slot.ports.get(port) == Some(want.key()) {
-                slot.ports.remove(port);
+        let (share, last) = match slot {
+            Slot::Alone(_) => (None, true),
+            Slot::Together(together) => {
+                together.users.remove(want.key());
+                for port in &*want.ports {
+                    if together.ports.get(port) == Some(want.key()) {
+                        together.ports.remove(port);
+                    }
+                }
+                (Some(together.share.clone()), together.users.is_empty())
             }
-        }
-        let share = slot.share.clone();
-        let last = slot.users.is_empty();
+        };
         if last {
             self.slots.remove(&ip);
             self.runs(ip).remove(number(ip));

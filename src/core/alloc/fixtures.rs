@@ -116,7 +116,7 @@ pub(super) fn service(name: &str, created: i64) -> Service {
 
 fn port(text: &str) -> ServicePort {
     let (protocol, port) = text.split_once('/').unwrap_or(("TCP", text));
-    ServicePort { protocol: protocol.into(), port: port.parse().unwrap_or(0) }
+    ServicePort { protocol: protocol.to_owned().into(), port: port.parse().unwrap_or(0) }
 }
 
 pub(super) trait ServiceExt: Sized {
@@ -157,13 +157,13 @@ pub(super) trait ServiceExt: Sized {
     }
     fn app(self, app: &str) -> Self {
         self.with(|s| {
-            s.labels.insert("app".into(), app.into());
+            s.labels = s.labels.with("app", app);
         })
     }
     fn local(self, app: &str) -> Self {
         self.with(|s| {
             s.local = true;
-            s.selector.insert("app".into(), app.into());
+            s.selector = s.selector.with("app", app);
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What a running role keeps across restarts, in plain form.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,15 +18,15 @@ pub struct Holdings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its addresses, in the order of its status.
     #[serde(default)]
     pub ips: Vec<IpAddr>,
     /// The pool that they are from: kept for the case that the pool becomes unreadable.
     #[serde(default)]
-    pub pool: Option<String>,
+    pub pool: Option<Arc<str>>,
     /// What `status` or Allocations said when this was taken: only a later change there is news.
     #[serde(default)]
     pub source: Vec<IpAddr>,
@@ -34,6 +35,6 @@ pub struct Holding {
 impl Holding {
     /// The service.
     pub fn service(&self) -> ServiceKey {
-        ServiceKey::new(&self.namespace, &self.name)
+        ServiceKey { namespace: self.namespace.clone(), name: self.name.clone() }
     }
 }

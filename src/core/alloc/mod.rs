@@ -252,10 +252,10 @@ impl Allocator {
             .entries
             .iter()
             .map(|(key, e)| Holding {
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
                 ips: e.held.ips.clone(),
-                pool: e.home.as_deref().map(Into::into),
+                pool: e.home.clone(),
                 source: e.source.clone(),
             })
             .collect();
@@ -273,7 +273,7 @@ impl Allocator {
         let known = match (old, restored) {
             _ if self.mode == Mode::HeldOnly => None,
             (Some(e), _) => Some((e.held.ips, e.source, e.home)),
-            (None, Some(r)) => Some((r.ips.clone(), r.source.clone(), r.pool.as_deref().map(Into::into))),
+            (None, Some(r)) => Some((r.ips.clone(), r.source.clone(), r.pool.clone())),
             (None, None) => None,
         };
         let mut claim = Claim { newly: None, held: source.clone(), same };

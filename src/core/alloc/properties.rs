@@ -217,7 +217,7 @@ fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
     for h in &holdings.services {
         entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
         if let Some(s) = world.service(&h.service()).cloned() {
-            let from = h.pool.clone();
+            let from = h.pool.as_deref().map(str::to_owned);
             let s = s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from);
             world.apply(Object::Service(s));
         }

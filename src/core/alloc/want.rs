@@ -1,6 +1,5 @@
 //! What a Service asks of the allocator: everything that the rules need of it, parsed once per change.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ pub(super) struct ShareKey {
     /// The value of `allow-shared-ip`, not empty.
     pub(super) sharing: String,
     /// Under `externalTrafficPolicy: Local` the selector: the same pods must stand behind all of them.
-    pub(super) backend: BTreeMap<String, String>,
+    pub(super) backend: Labels,
 }
 
 /// What a Service asks for.
@@ -40,7 +39,7 @@ pub(super) struct Want {
     /// With whom it shares; `None`: with nobody.
     pub(super) share: Option<Arc<ShareKey>>,
     /// Its ports, sorted.
-    pub(super) ports: Vec<ServicePort>,
+    pub(super) ports: Arc<[ServicePort]>,
     /// The pool that its addresses are from, as an annotation says.
     pub(super) from_pool: Option<String>,
 }
@@ -50,7 +49,7 @@ impl Want {
     pub(super) fn of(service: &Service) -> Want {
         let annotations = &service.annotations;
         let text = |t: &Option<String>| t.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
-        let mut ports = service.ports.clone();
+        let mut ports = service.ports.to_vec();
         ports.sort();
         ports.dedup();
         Want {
@@ -66,10 +65,10 @@ impl Want {
             pool: text(&annotations.address_pool).map(Into::into),
             share: service.sharing_key().map(|key| {
                 // MetalLB: Local without a selector shares like Cluster; so it does here.
-                let backend = if service.local { service.selector.clone() } else { BTreeMap::new() };
+                let backend = if service.local { service.selector.clone() } else { Labels::new() };
                 Arc::new(ShareKey { sharing: key.to_owned(), backend })
             }),
-            ports,
+            ports: ports.into(),
             from_pool: text(&annotations.allocated_from_pool),
         }
     }

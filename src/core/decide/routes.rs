@@ -122,6 +122,7 @@ impl NodeRoutes {
             }
             new.sort_unstable();
             new.dedup();
+            new.shrink_to_fit();
         }
         let old = if new.is_empty() {
             self.by_service.remove(key).unwrap_or_default()
@@ -241,7 +242,7 @@ impl Group {
             touched.insert(*prefix);
             let route = self.routes.entry(*prefix).or_insert_with(|| {
                 created.insert(*prefix);
-                Route { attributes: Arc::default(), contributions: Vec::new() }
+                Route { attributes: Arc::default(), contributions: Vec::with_capacity(1) }
             });
             let contribution = (*i, service.clone());
             if let Err(at) = route.contributions.binary_search(&contribution) {

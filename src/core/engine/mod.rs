@@ -50,6 +50,16 @@ pub enum SourceChange {
     Delete(ObjectId),
 }
 
+impl SourceChange {
+    /// Whether it is of an EndpointSlice: nothing that a role keeps over a restart depends on these.
+    pub fn is_of_endpoints(&self) -> bool {
+        matches!(
+            self,
+            SourceChange::Apply(Object::EndpointSlice(_)) | SourceChange::Delete(ObjectId::EndpointSlice(..))
+        )
+    }
+}
+
 /// What followed from a batch of changes.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {

@@ -1,6 +1,7 @@
 //! One document's value to the objects in it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -276,14 +277,13 @@ impl<'a> Metadata<'a> {
 
 fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> {
     let spec = fields(object.get("spec"));
-    let ports = items(spec.get("ports")).iter().filter_map(Value::as_object).map(port).collect();
+    let ports = exact(items(spec.get("ports")).iter().filter_map(Value::as_object).map(port));
     let balancer = fields(fields(object.get("status")).get("loadBalancer"));
     let ingress = items(balancer.get("ingress"))
         .iter()
         .filter_map(|entry| text(entry.as_object()?, "ip"))
         .filter(|ip| !ip.is_empty())
-        .map(str::to_owned)
-        .collect();
+        .map(str::to_owned);
     Ok(Service {
         key: ServiceKey::new(metadata.namespace, metadata.name),
         created: metadata.created(),
@@ -310,7 +310,7 @@ fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> 
             .filter(|port| *port != 0),
         selector: texts(spec.get("selector")),
         ports,
-        ingress,
+        ingress: exact(ingress),
     })
 }
 
@@ -322,7 +322,8 @@ fn cluster_ips(spec: &Fields) -> Vec<String> {
     } else {
         listed
     };
-    all.iter().filter_map(Value::as_str).filter(|ip| !matches!(*ip, "" | "None")).map(str::to_owned).collect()
+    let ips = all.iter().filter_map(Value::as_str).filter(|ip| !matches!(*ip, "" | "None"));
+    exact(ips.map(str::to_owned))
 }
 
 fn ip_families(spec: &Fields) -> Result<Vec<Family>, String> {
@@ -350,8 +351,13 @@ fn ip_family_policy(spec: &Fields) -> Result<IpFamilyPolicy, String> {
 
 fn port(port: &Fields) -> ServicePort {
     let number = port.get("port").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
-    let protocol = text(port, "protocol").filter(|p| !p.is_empty()).unwrap_or("TCP");
-    ServicePort { protocol: protocol.to_owned(), port: number.unwrap_or_default() }
+    let protocol = match text(port, "protocol") {
+        None | Some("" | "TCP") => Cow::Borrowed("TCP"),
+        Some("UDP") => Cow::Borrowed("UDP"),
+        Some("SCTP") => Cow::Borrowed("SCTP"),
+        Some(other) => Cow::Owned(other.to_owned()),
+    };
+    ServicePort { protocol, port: number.unwrap_or_default() }
 }
 
 /// `None` for a slice of host names.
@@ -369,8 +375,7 @@ fn endpoint_slice(object: &Fields, metadata: &Metadata<'_>) -> Result<Option<End
         .and_then(|labels| text(labels.as_object()?, "kubernetes.io/service-name"))
         .filter(|name| !name.is_empty())
         .map(|name| ServiceKey::new(metadata.namespace, name));
-    let endpoints =
-        items(object.get("endpoints")).iter().filter_map(Value::as_object).map(endpoint).collect();
+    let endpoints = exact(items(object.get("endpoints")).iter().filter_map(Value::as_object).map(endpoint));
     Ok(Some(EndpointSlice {
         namespace: metadata.namespace.into(),
         name: metadata.name.into(),
@@ -484,13 +489,20 @@ fn text<'a>(fields: &'a Fields, field: &str) -> Option<&'a str> {
     fields.get(field).and_then(Value::as_str)
 }
 
+/// A list with no room to grow: what is read is kept for long, and mostly is one entry, for which a vector takes room for four.
+fn exact<T>(entries: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = entries.collect();
+    list.shrink_to_fit();
+    list
+}
+
 /// Texts by key. Kubernetes reads a null among them as an empty text.
-fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
+fn texts(value: Option<&Value>) -> Labels {
     fields(value)
         .iter()
         .filter_map(|(key, value)| match value {
-            Value::String(text) => Some((key.clone(), text.clone())),
-            Value::Null => Some((key.clone(), String::new())),
+            Value::String(text) => Some((key.as_str(), text.as_str())),
+            Value::Null => Some((key.as_str(), "")),
             _ => None,
         })
         .collect()

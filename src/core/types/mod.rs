@@ -4,6 +4,7 @@ mod asn;
 mod community;
 mod family;
 mod issue;
+mod labels;
 mod names;
 mod password;
 mod range;
@@ -14,11 +15,12 @@ pub use asn::{Asn, RemoteAs, RouterId};
 pub use community::{Community, CommunityError, LargeCommunity, StandardCommunity};
 pub use family::{Family, FamilySet};
 pub use issue::{Issue, ObjectKey};
+pub use labels::Labels;
 pub use names::{NodeName, ServiceKey};
 pub use password::Password;
 pub use range::AddressRange;
 pub use route::{GroupId, RouteAttributes};
-pub use selector::{AnyOf, Labels, Mismatch, Operator, Requirement, Selector};
+pub use selector::{AnyOf, Mismatch, Operator, Requirement, Selector};
 
 /// When an object was created: `None` sorts first, since an object without a timestamp counts as oldest.
 pub type Age = Option<jiff::Timestamp>;

@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
 use std::fmt;
 
-/// An object's labels.
-pub type Labels = BTreeMap<String, String>;
+use super::Labels;
 
 /// A label selector whose syntax was checked; all requirements must hold. `Default` matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,8 +38,8 @@ impl Requirement {
     pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.operator {
-            Operator::In(values) => value.is_some_and(|v| values.contains(v)),
-            Operator::NotIn(values) => value.is_none_or(|v| !values.contains(v)),
+            Operator::In(values) => value.is_some_and(|v| values.iter().any(|one| one == v)),
+            Operator::NotIn(values) => value.is_none_or(|v| !values.iter().any(|one| one == v)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }
@@ -69,7 +67,7 @@ impl Selector {
     /// The first requirement that `labels` don't meet.
     pub fn first_failure<'a>(&'a self, labels: &'a Labels) -> Option<Mismatch<'a>> {
         let requirement = self.requirements.iter().find(|r| !r.matches(labels))?;
-        Some(Mismatch { requirement, actual: labels.get(&requirement.key).map(String::as_str) })
+        Some(Mismatch { requirement, actual: labels.get(&requirement.key) })
     }
 }
 

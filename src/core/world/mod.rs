@@ -90,11 +90,11 @@ pub struct Endpoints {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FamilyEndpoints {
     /// How many slices of the family there are, with or without endpoints.
-    slices: usize,
+    slices: u32,
     /// How many endpoints can serve.
-    usable: usize,
-    /// How many of them are on each node.
-    by_node: HashMap<NodeName, usize>,
+    usable: u32,
+    /// The nodes that some of them are on, and how many, by name. Mostly few.
+    by_node: Vec<(NodeName, u32)>,
 }
 
 impl Endpoints {
@@ -115,7 +115,7 @@ impl Endpoints {
 
     /// Whether any endpoint for an address of `family` on `node` can serve.
     pub fn on_node(&self, family: Family, node: &NodeName) -> bool {
-        self.counting_for(family).by_node.get(node).is_some_and(|n| *n > 0)
+        self.counting_for(family).by_node.binary_search_by(|(name, _)| name.cmp(node)).is_ok()
     }
 }
 
@@ -224,7 +224,7 @@ impl World {
 
     fn count(&mut self, slice: &EndpointSlice, add: bool) {
         let Some(service) = &slice.service else { return };
-        let step = |n: &mut usize| *n = if add { n.saturating_add(1) } else { n.saturating_sub(1) };
+        let step = |n: &mut u32| *n = if add { n.saturating_add(1) } else { n.saturating_sub(1) };
         let all = Arc::make_mut(self.endpoints.entry(service.clone()).or_default());
         let family = match slice.family {
             Family::V4 => &mut all.v4,
@@ -234,10 +234,20 @@ impl World {
         for endpoint in slice.endpoints.iter().filter(|e| e.usable) {
             step(&mut family.usable);
             if let Some(node) = &endpoint.node {
-                let n = family.by_node.entry(node.clone()).or_default();
-                step(n);
-                if *n == 0 {
-                    family.by_node.remove(node);
+                let place = family.by_node.binary_search_by(|(name, _)| name.cmp(node));
+                match (place, add) {
+                    (Err(place), true) => {
+                        family.by_node.reserve_exact(1);
+                        family.by_node.insert(place, (node.clone(), 1));
+                    }
+                    (Err(_), false) => {}
+                    (Ok(place), _) => {
+                        let Some((_, n)) = family.by_node.get_mut(place) else { continue };
+                        step(n);
+                        if *n == 0 {
+                            family.by_node.remove(place);
+                        }
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The summaries: what decisions need of each kind of object, and nothing else.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub struct Service {
     /// `spec.healthCheckNodePort`, where it is set: where the node's service proxy says whether it has local endpoints.
     pub health_check_node_port: Option<u16>,
     /// `spec.selector`.
-    pub selector: BTreeMap<String, String>,
+    pub selector: Labels,
     /// `spec.ports`, as far as sharing an address depends on it.
     pub ports: Vec<ServicePort>,
     /// The `ip` of each entry of `status.loadBalancer.ingress` that has one, as text.
@@ -109,7 +109,7 @@ pub enum IpFamilyPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServicePort {
     /// `TCP`, `UDP` or `SCTP`; unset is `TCP`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// The port number.
     pub port: u16,
 }

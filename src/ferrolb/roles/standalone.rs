@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
-use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
+use ferrolb_core::engine::{Engine, EngineOptions, Outcome, SourceChange};
 use ferrolb_core::types::{GroupId, NodeName, ServiceKey};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +25,8 @@ use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
-use crate::shell::state::{State, StateDirectory};
+use crate::shell::state::{Standing, State, StateDirectory};
+use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
 use crate::shell::telemetry::log;
@@ -40,6 +41,7 @@ const STATE_DELAY: Duration = Duration::from_millis(200);
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &StandaloneArgs) -> ExitCode {
+    sys::keep_few_arenas();
     log::init(args.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
@@ -101,6 +103,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
     standalone.send_everything(&wire, None).await?;
     health.started(wire.observer());
+    sys::return_free_memory();
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -114,9 +117,12 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
             batch = directory.next() => {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
                 let noticed = Instant::now();
+                let kept = !batch.changes.iter().all(SourceChange::is_of_endpoints);
                 let outcome = standalone.take(batch);
                 standalone.send(&wire, &outcome, noticed).await?;
-                state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
+                if kept {
+                    state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
+                }
             }
             event = heard.recv() => match event {
                 Some(event) => {
@@ -243,10 +249,10 @@ impl Standalone {
     /// The state as it stands, where there is a place for it.
     fn write_state(&self, directory: Option<&mut StateDirectory>) {
         let Some(directory) = directory else { return };
-        let state = State {
+        let state = Standing {
             holdings: self.engine.allocator().holdings(),
-            last_valid: self.engine.last_valid().clone(),
-            first_seen: self.engine.first_seen().clone(),
+            last_valid: self.engine.last_valid(),
+            first_seen: self.engine.first_seen(),
         };
         if let Err(message) = directory.write(&state) {
             error!(event = "stateNotWritten", error = %message, "a restart would forget the latest changes");

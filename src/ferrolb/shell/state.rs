@@ -3,8 +3,11 @@
 //! Addresses, the last valid form of each configuration object, and when objects without a timestamp were first seen. A
 //! BGPPeer with a password in it isn't kept: no secret is ever written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fs::{File, TryLockError};
+use std::hash::BuildHasher;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +25,9 @@ pub struct StateDirectory {
     path: PathBuf,
     /// Holds the lock.
     _lock: File,
-    /// What the file holds, so that an unchanged state isn't written again.
-    written: Vec<u8>,
+    /// The hash of what the file holds, so that an unchanged state isn't written again.
+    written: Option<u64>,
+    hasher: RandomState,
 }
 
 /// What is kept.
@@ -37,16 +41,27 @@ pub struct State {
     pub first_seen: BTreeMap<ObjectId, Timestamp>,
 }
 
+/// What is to be kept, where it stands: at thousands of services a copy would be most of a peak in memory.
+#[derive(Clone, Debug)]
+pub struct Standing<'a> {
+    /// Who holds which address.
+    pub holdings: Holdings,
+    /// The last valid forms.
+    pub last_valid: &'a LastValid,
+    /// First-seen times.
+    pub first_seen: &'a BTreeMap<ObjectId, Timestamp>,
+}
+
 /// The format of the file. A file of another version isn't read.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StateFile {
+struct StateFile<'a> {
     version: u32,
-    holdings: Holdings,
+    holdings: Cow<'a, Holdings>,
     last_valid: Vec<KeptObject>,
-    first_seen: Vec<FirstSeen>,
+    first_seen: Vec<FirstSeen<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,10 +72,10 @@ struct KeptObject {
 }
 
 #[derive(Serialize, Deserialize)]
-struct FirstSeen {
-    kind: String,
-    namespace: String,
-    name: String,
+struct FirstSeen<'a> {
+    kind: Cow<'a, str>,
+    namespace: Cow<'a, str>,
+    name: Cow<'a, str>,
     time: Timestamp,
 }
 
@@ -88,6 +103,7 @@ impl StateDirectory {
             TryLockError::Error(e) => format!("{} can't be locked: {e}", lock_path.display()),
         })?;
         let file = path.join("state.json");
+        let hasher = RandomState::new();
         let (written, state) = match std::fs::read(&file) {
             Ok(bytes) => {
                 let state = decode(&bytes).map_err(|e| {
@@ -96,21 +112,22 @@ impl StateDirectory {
                         file.display()
                     )
                 })?;
-                (bytes, state)
+                (Some(hasher.hash_one(&bytes)), state)
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (vec![], State::default()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (None, State::default()),
             Err(e) => return Err(format!("{} can't be read: {e}", file.display())),
         };
-        Ok((StateDirectory { path: path.to_owned(), _lock: lock, written }, state))
+        Ok((StateDirectory { path: path.to_owned(), _lock: lock, written, hasher }, state))
     }
 
     /// Writes the state, through a temporary file, where it differs from what is there.
     ///
     /// # Errors
     /// One sentence.
-    pub fn write(&mut self, state: &State) -> Result<(), String> {
+    pub fn write(&mut self, state: &Standing<'_>) -> Result<(), String> {
         let bytes = encode(state).map_err(|e| format!("the state can't be written as JSON: {e}"))?;
-        if bytes == self.written {
+        let hash = Some(self.hasher.hash_one(&bytes));
+        if hash == self.written {
             return Ok(());
         }
         let target = self.path.join("state.json");
@@ -118,16 +135,16 @@ impl StateDirectory {
         let mut file = tempfile::Builder::new().prefix(".state-").tempfile_in(&self.path).map_err(fail)?;
         file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
         file.persist(&target).map_err(|e| fail(e.error))?;
-        self.written = bytes;
+        self.written = hash;
         Ok(())
     }
 }
 
-fn encode(state: &State) -> Result<Vec<u8>, serde_json::Error> {
+fn encode(state: &Standing<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let last_valid = state.last_valid.values().filter(|o| !holds_password(o));
     let mut bytes = serde_json::to_vec(&StateFile {
         version: VERSION,
-        holdings: state.holdings.clone(),
+        holdings: Cow::Borrowed(&state.holdings),
         last_valid: last_valid
             .map(|o| KeptObject { version: o.version.clone(), created: o.created, raw: o.raw.clone() })
             .collect(),
@@ -141,7 +158,7 @@ fn holds_password(object: &ConfigObject) -> bool {
     object.raw.pointer("/spec/password").is_some()
 }
 
-fn first_seen(id: &ObjectId, time: Timestamp) -> Option<FirstSeen> {
+fn first_seen(id: &ObjectId, time: Timestamp) -> Option<FirstSeen<'_>> {
     let (kind, namespace, name) = match id {
         ObjectId::Service(key) => ("Service", &*key.namespace, &*key.name),
         ObjectId::Config(key) => (key.kind.as_str(), key.namespace.as_str(), key.name.as_str()),
@@ -151,20 +168,24 @@ fn first_seen(id: &ObjectId, time: Timestamp) -> Option<FirstSeen> {
 }
 
 fn decode(bytes: &[u8]) -> Result<State, String> {
-    let file: StateFile = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let file: StateFile<'_> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     if file.version != VERSION {
         return Err(format!("it is of version {}, and this program knows version {VERSION}", file.version));
     }
     let last_valid =
         file.last_valid.into_iter().filter_map(kept_object).map(|o| (o.key.clone(), Arc::new(o)));
     let first_seen = file.first_seen.into_iter().map(|f| {
-        let id = match f.kind.as_str() {
+        let id = match &*f.kind {
             "Service" => ObjectId::Service(ServiceKey::new(&f.namespace, &f.name)),
             kind => ObjectId::Config(ObjectKey::new(kind, &f.namespace, &f.name)),
         };
         (id, f.time)
     });
-    Ok(State { holdings: file.holdings, last_valid: last_valid.collect(), first_seen: first_seen.collect() })
+    Ok(State {
+        holdings: file.holdings.into_owned(),
+        last_valid: last_valid.collect(),
+        first_seen: first_seen.collect(),
+    })
 }
 
 fn kept_object(kept: KeptObject) -> Option<ConfigObject> {
@@ -201,6 +222,13 @@ mod tests {
         (key.clone(), Arc::new(ConfigObject { key, version, created: None, labels, raw: Arc::new(raw) }))
     }
 
+    impl State {
+        fn standing(&self) -> Standing<'_> {
+            let State { holdings, last_valid, first_seen } = self;
+            Standing { holdings: holdings.clone(), last_valid, first_seen }
+        }
+    }
+
     fn state() -> State {
         let holding = Holding {
             namespace: "default".into(),
@@ -227,7 +255,7 @@ mod tests {
         let path = folder.path().join("state");
         let (mut directory, empty) = StateDirectory::open(&path).unwrap();
         assert_eq!(empty.holdings, Holdings::default());
-        directory.write(&state()).unwrap();
+        directory.write(&state().standing()).unwrap();
         drop(directory);
         let (_, again) = StateDirectory::open(&path).unwrap();
         assert_eq!(again.holdings, state().holdings);
@@ -250,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut directory, _) = StateDirectory::open(folder.path()).unwrap();
         let peers = [object("BGPPeer", json!({"password": "sesame"})), object("IPAddressPool", json!({}))];
-        directory.write(&State { last_valid: peers.into(), ..state() }).unwrap();
+        directory.write(&State { last_valid: peers.into(), ..state() }.standing()).unwrap();
         let text = std::fs::read_to_string(folder.path().join("state.json")).unwrap();
         assert!(text.contains("IPAddressPool") && !text.contains("sesame"), "{text}");
     }

@@ -46,6 +46,8 @@ fn bad_input_harms_only_its_own_session() {
     let mut listeners = listeners.into_iter();
     let sessions = Arc::new(AtomicUsize::new(0));
     thread::scope(|scope| {
+        // The scope waits for all threads: where an assertion fails here, they are told to end first.
+        let _ended = StopsThem(stop.clone());
         let mut peers = Vec::new();
         for (number, listener) in (1..FIRST_SLOW).zip(&mut listeners) {
             let (stop, sessions) = (stop.clone(), sessions.clone());
@@ -93,6 +95,15 @@ fn bad_input_harms_only_its_own_session() {
         assert!(longest < Duration::from_millis(1500), "{longest:?}");
         assert!(keepalives.len() as u64 >= lasted.as_secs(), "{} in {lasted:?}", keepalives.len());
     });
+}
+
+/// Ends the peers when it goes out of scope.
+struct StopsThem(Arc<AtomicBool>);
+
+impl Drop for StopsThem {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 /// `peerPort` goes to 16384 only: below the ports that the kernel gives.

@@ -58,7 +58,7 @@ fn object(line: &str) -> Object {
     let (kind, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let (name, spec) = rest.split_once(' ').unwrap_or((rest, "{}"));
     let (name, age) = name.split_once('@').map_or((name, None), |(n, a)| (n, a.parse::<i64>().ok()));
-    let labels: Labels = yaml(labels);
+    let labels: Labels = yaml::<std::collections::BTreeMap<String, String>>(labels).into_iter().collect();
     let spec: Value = yaml(spec);
     match kind {
         "Namespace" => Object::Namespace(Namespace { name: name.into(), labels }),

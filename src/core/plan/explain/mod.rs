@@ -203,7 +203,9 @@ fn home(decisions: &Decisions<'_>, service: &Service, allocation: &Allocation) -
         return Some(pool.to_string());
     }
     let mut held = decisions.allocator.holdings().services.into_iter();
-    held.find(|h| *h.namespace == *service.key.namespace && *h.name == *service.key.name)?.pool
+    held.find(|h| *h.namespace == *service.key.namespace && *h.name == *service.key.name)?
+        .pool
+        .map(|pool| pool.to_string())
 }
 
 /// Explains one node.

@@ -534,7 +534,7 @@ fn prefer_node(case: &Case<'_>) -> Vec<Remedy> {
         missing = missing.max(owner.score.saturating_sub(ours.score).saturating_add(1));
     }
     let mut label_first = Vec::new();
-    let host = case.node.labels.get(HOSTNAME).cloned().unwrap_or_else(|| {
+    let host = case.node.labels.get(HOSTNAME).map(str::to_owned).unwrap_or_else(|| {
         let name = case.node.name.to_string();
         label_first.push(set(node_key(&case.node.name), label(HOSTNAME), name.clone().into()));
         name

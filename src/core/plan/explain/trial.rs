@@ -218,9 +218,9 @@ fn edit_service(service: &mut Service, edit: &Edit) -> Option<()> {
 
 fn edit_label(labels: &mut Labels, key: &str, edit: &Edit) -> Option<()> {
     match edit {
-        Edit::Set { value, .. } => drop(labels.insert(key.to_owned(), value.as_str()?.to_owned())),
-        Edit::Remove { .. } => drop(labels.remove(key)?),
-        Edit::Append { .. } | Edit::Create { .. } => return None,
+        Edit::Set { value, .. } => *labels = labels.with(key, value.as_str()?),
+        Edit::Remove { .. } if labels.contains_key(key) => *labels = labels.without(key),
+        Edit::Remove { .. } | Edit::Append { .. } | Edit::Create { .. } => return None,
     }
     Some(())
 }

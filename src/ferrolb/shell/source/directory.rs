@@ -37,6 +37,9 @@ const UNSURE: Duration = Duration::from_millis(20);
 /// How many events may wait; beyond, all is looked at again.
 const SIGNALS: usize = 4096;
 
+/// How many files are read before what is in them is parsed: enough to keep every thread busy.
+const FILES_AT_ONCE: usize = 512;
+
 /// How many batches may wait; beyond, changes gather into one.
 const BATCHES: usize = 4;
 
@@ -278,7 +281,7 @@ impl Worker {
                 Signal::Allowed(path) => {
                     if self.directories.contains_key(&path) || self.complained.contains(&path) {
                         walk = true;
-                    } else if self.tree.leading_to(&path).any(|f| self.complained.contains(&f.path)) {
+                    } else if self.tree.leading_to(&path).any(|f| self.complained.contains(&*f.path)) {
                         touched.insert(path);
                     }
                 }
@@ -326,7 +329,7 @@ impl Worker {
     }
 
     /// What these real paths are now. `None` where the whole tree has to be walked through to know.
-    fn look_at(&self, touched: &HashSet<PathBuf>) -> Option<Vec<(PathBuf, Option<Found>)>> {
+    fn look_at(&self, touched: &HashSet<PathBuf>) -> Option<Vec<(Arc<Path>, Option<Found>)>> {
         let mut changes = Vec::new();
         for real in touched {
             if self.links.contains(real) {
@@ -339,7 +342,7 @@ impl Worker {
                 known = true;
                 // The path is a link's, and the link leads nowhere now, or elsewhere.
                 let direct = real.parent().and_then(|d| self.directories.get(d)).zip(real.file_name());
-                if file.is_none() && direct.is_none_or(|(d, name)| d.join(name) != found.path) {
+                if file.is_none() && direct.is_none_or(|(d, name)| d.join(name) != *found.path) {
                     return None;
                 }
                 changes.push((found.path.clone(), file.map(|stamp| Found { stamp, ..found.clone() })));
@@ -351,9 +354,9 @@ impl Worker {
             match metadata {
                 Ok(metadata) if metadata.is_dir() || metadata.is_symlink() => return None,
                 Ok(_) if !known && is_manifest_name(name) => {
-                    let path = directory.join(name);
                     if let Some(stamp) = file {
-                        changes.push((path.clone(), Some(Found { path, real: real.clone(), stamp })));
+                        let found = Found::new(&directory.join(name), real, stamp);
+                        changes.push((found.path.clone(), Some(found)));
                     }
                 }
                 _ => {}
@@ -384,8 +387,8 @@ impl Worker {
         let mut present = HashSet::with_capacity(found.files.len());
         for file in found.files {
             present.insert(file.path.clone());
-            if self.writing.contains(&file.real) {
-                still_written.insert(file.real);
+            if self.writing.contains(&*file.real) {
+                still_written.insert(file.real.to_path_buf());
                 files.extend(self.tree.at(&file.path).cloned());
             } else {
                 files.push(file);
@@ -404,25 +407,30 @@ impl Worker {
     }
 
     fn read(&mut self, work: Work) {
-        let mut files: Vec<(Arc<str>, Content)> = Vec::with_capacity(work.read.len());
-        for (path, real) in work.read {
-            match read_whole(&real) {
-                Ok(Some(bytes)) => {
-                    self.complained.remove(&path);
-                    files.push((label(&path), Content::Bytes(bytes)));
-                }
-                // It is being written: that it is closed will be told.
-                Ok(None) => {}
-                // That it went will be told.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    files.push((label(&path), Content::Unreadable(reason(&error))));
-                    self.complained.insert(path);
-                }
+        // Part by part, so that not all files are in memory at once.
+        for part in work.read.chunks(FILES_AT_ONCE) {
+            let files = part.iter().filter_map(|(path, real)| self.read_file(path, real)).collect();
+            self.state.update(files);
+        }
+        self.state.update(work.gone.iter().map(|path| (label(path), Content::Gone)).collect());
+    }
+
+    /// `None` where it will be told of again.
+    fn read_file(&mut self, path: &Path, real: &Path) -> Option<(Arc<str>, Content)> {
+        match read_whole(real) {
+            Ok(Some(bytes)) => {
+                self.complained.remove(path);
+                Some((label(path), Content::Bytes(bytes)))
+            }
+            // It is being written: that it is closed will be told.
+            Ok(None) => None,
+            // That it went will be told.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.complained.insert(path.to_owned());
+                Some((label(path), Content::Unreadable(reason(&error))))
             }
         }
-        files.extend(work.gone.iter().map(|path| (label(path), Content::Gone)));
-        self.state.update(files);
     }
 
     /// Says of paths that they can't be read, and of all others that were said so before that they can, unless `only_more`.

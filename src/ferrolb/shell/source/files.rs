@@ -90,7 +90,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Input>, SourceError> {
         }
         for file in found.files {
             if seen.insert(file.stamp.inode) {
-                inputs.push(Input::File(file.path));
+                inputs.push(Input::File(file.path.to_path_buf()));
             }
         }
     }

@@ -74,9 +74,9 @@ pub(super) enum Content {
 #[derive(Debug, Default)]
 pub(super) struct DirectoryState {
     files: HashMap<Arc<str>, File>,
-    claims: HashMap<ObjectId, Vec<Claim>>,
+    claims: HashMap<Arc<ObjectId>, Vec<Claim>>,
     /// The objects that something changed about since the last batch, and whether they had been handed out before.
-    touched: HashMap<ObjectId, bool>,
+    touched: HashMap<Arc<ObjectId>, bool>,
     /// What there is to complain of, and what of it was said.
     problems: BTreeMap<Subject, Vec<Problem>>,
     said: BTreeMap<Subject, Vec<Problem>>,
@@ -90,11 +90,14 @@ pub(super) struct DirectoryState {
 
 #[derive(Debug, Default)]
 struct File {
-    /// By the hash of its text, what a document holds, in the order of its text.
-    documents: HashMap<u64, Vec<ObjectId>>,
+    /// The hash of each document's text, sorted, and what the document holds, in the order of its text.
+    documents: Vec<(u64, Ids)>,
     /// All that it gives, stale ones too.
-    objects: HashSet<ObjectId>,
+    objects: Ids,
 }
+
+/// Names of objects; each is kept once, as the key of its claims.
+type Ids = Box<[Arc<ObjectId>]>;
 
 #[derive(Debug)]
 struct Claim {
@@ -115,10 +118,18 @@ enum Subject {
 
 /// An object in a file's new text.
 struct Seen {
-    id: ObjectId,
+    id: Arc<ObjectId>,
     origin: Origin,
     /// `None` where its document is one that was read before.
     object: Option<Box<Object>>,
+}
+
+impl File {
+    /// What a document held whose text has this hash.
+    fn document(&self, hash: u64) -> Option<&Ids> {
+        let place = self.documents.binary_search_by_key(&hash, |(hash, _)| *hash).ok()?;
+        self.documents.get(place).map(|(_, ids)| ids)
+    }
 }
 
 impl DirectoryState {
@@ -164,10 +175,11 @@ impl DirectoryState {
     /// What changed since the last batch.
     pub(super) fn take_batch(&mut self) -> Batch {
         let mut batch = Batch { skipped: std::mem::take(&mut self.skipped), ..Batch::default() };
-        let touched: BTreeMap<ObjectId, bool> = std::mem::take(&mut self.touched).into_iter().collect();
+        let touched: BTreeMap<Arc<ObjectId>, bool> = std::mem::take(&mut self.touched).into_iter().collect();
+        batch.changes.reserve_exact(touched.len());
         let mut allocations_changed = false;
         for (id, given) in touched {
-            allocations_changed |= matches!(id, ObjectId::Allocations(..));
+            allocations_changed |= matches!(*id, ObjectId::Allocations(..));
             let mut problems = Vec::new();
             match self.claims.get_mut(&id).and_then(|claims| claims.split_first_mut()) {
                 Some((first, others)) => {
@@ -177,7 +189,7 @@ impl DirectoryState {
                     if let Some(object) = first.object.take() {
                         if let Object::Allocations(a) = &*object {
                             let services = a.entries.iter().map(|e| e.service.clone()).collect();
-                            self.allocations.insert(id.clone(), (first.origin.clone(), services));
+                            self.allocations.insert((*id).clone(), (first.origin.clone(), services));
                         }
                         batch.changes.push(SourceChange::Apply(*object));
                     }
@@ -185,11 +197,11 @@ impl DirectoryState {
                 None => {
                     self.allocations.remove(&id);
                     if given {
-                        batch.changes.push(SourceChange::Delete(id.clone()));
+                        batch.changes.push(SourceChange::Delete((*id).clone()));
                     }
                 }
             }
-            self.set_problems(Subject::Object(id), problems);
+            self.set_problems(Subject::Object((*id).clone()), problems);
         }
         if allocations_changed {
             let problems = self.allocated_twice();
@@ -216,8 +228,8 @@ impl DirectoryState {
             .into_iter()
             .map(|document| {
                 let hash = self.hasher.hash_one(document.text());
-                let known = old.and_then(|f| f.documents.get(&hash)).cloned();
-                let origin = document.origin.clone();
+                let known = old.and_then(|f| f.document(hash)).cloned();
+                let origin = Origin { file: name.clone(), ..document.origin };
                 Compared { hash, origin, unread: known.is_none().then_some(document), known }
             })
             .collect()
@@ -234,7 +246,7 @@ impl DirectoryState {
         let mut seen: Vec<Seen> = Vec::with_capacity(documents.len());
         let mut errors: Vec<ManifestError> = Vec::new();
         for document in documents {
-            let ids = match document.known {
+            let ids: Ids = match document.known {
                 Some(ids) => {
                     seen.extend(ids.iter().map(|id| Seen {
                         id: id.clone(),
@@ -250,10 +262,11 @@ impl DirectoryState {
                     self.note_skipped(skipped);
                     let whole = new_errors.is_empty();
                     errors.extend(new_errors);
-                    let ids: Vec<ObjectId> = objects.iter().map(|o| o.object.id()).collect();
+                    let ids: Ids = objects.iter().map(|o| self.name(o.object.id())).collect();
                     for (located, id) in objects.into_iter().zip(&ids) {
                         let object = Some(Box::new(located.object));
-                        seen.push(Seen { id: id.clone(), origin: located.origin, object });
+                        let origin = Origin { file: name.clone(), ..located.origin };
+                        seen.push(Seen { id: id.clone(), origin, object });
                     }
                     if !whole {
                         // To be read again, so that its errors are found again.
@@ -262,13 +275,13 @@ impl DirectoryState {
                     ids
                 }
             };
-            file.documents.insert(document.hash, ids);
+            file.documents.push((document.hash, ids));
         }
         let mut held = HashSet::with_capacity(seen.len());
         for object in seen {
             if !held.insert(object.id.clone()) {
                 // Twice in one file: of two documents that are told apart by their place only, neither can be known again.
-                file.documents.retain(|_, ids| !ids.contains(&object.id));
+                file.documents.retain(|(_, ids)| !ids.contains(&object.id));
                 let second = duplicate_object(&object.id, &self.place(name, &object.id), &object.origin);
                 errors.push(second);
                 continue;
@@ -276,24 +289,32 @@ impl DirectoryState {
             self.claim(name, object);
         }
         let old = self.files.remove(name).unwrap_or_default();
-        for id in old.objects {
+        for id in old.objects.into_vec() {
             if held.contains(&id) {
                 continue;
             }
-            let may_be_meant = |error: &ManifestError| error.object.as_ref().is_none_or(|named| *named == id);
+            let may_be_meant =
+                |error: &ManifestError| error.object.as_ref().is_none_or(|named| *named == *id);
             if errors.iter().any(may_be_meant) && self.make_stale(name, &id) {
                 held.insert(id);
             } else {
                 self.release(name, &id);
             }
         }
-        file.objects = held;
+        file.documents.sort_unstable_by_key(|(hash, _)| *hash);
+        file.documents.shrink_to_fit();
+        file.objects = held.into_iter().collect();
         self.files.insert(name.clone(), file);
         self.set_problems(Subject::File(name.clone()), errors.into_iter().map(Problem::from).collect());
     }
 
+    /// The name under which an object's claims are kept, or will be.
+    fn name(&self, id: ObjectId) -> Arc<ObjectId> {
+        self.claims.get_key_value(&id).map(|(kept, _)| kept.clone()).unwrap_or_else(|| Arc::new(id))
+    }
+
     fn remove(&mut self, name: &Arc<str>) {
-        for id in self.files.remove(name).unwrap_or_default().objects {
+        for id in self.files.remove(name).unwrap_or_default().objects.into_vec() {
             self.release(name, &id);
         }
         self.set_problems(Subject::File(name.clone()), vec![]);
@@ -301,7 +322,7 @@ impl DirectoryState {
 
     /// A file shows an object.
     fn claim(&mut self, name: &Arc<str>, seen: Seen) {
-        let claims = self.claims.entry(seen.id.clone()).or_default();
+        let claims = self.claims.entry(seen.id.clone()).or_insert_with(|| Vec::with_capacity(1));
         let given = claims.first().is_some_and(|c| c.object.is_none());
         let alone = claims.iter().all(|c| c.origin.file == *name);
         let unchanged = seen.object.is_none();
@@ -325,7 +346,8 @@ impl DirectoryState {
                 claims.push(Claim { origin: seen.origin, stale: false, object: seen.object });
                 for file in forgotten {
                     if let Some(file) = self.files.get_mut(&file) {
-                        file.objects.remove(&seen.id);
+                        let others = file.objects.iter().filter(|id| **id != seen.id);
+                        file.objects = others.cloned().collect();
                     }
                 }
             }
@@ -347,7 +369,7 @@ impl DirectoryState {
     }
 
     /// A file holds an object no more.
-    fn release(&mut self, name: &Arc<str>, id: &ObjectId) {
+    fn release(&mut self, name: &Arc<str>, id: &Arc<ObjectId>) {
         let Some(claims) = self.claims.get_mut(id) else { return };
         let given = claims.first().is_some_and(|c| c.object.is_none());
         claims.retain(|c| c.origin.file != *name);
@@ -406,6 +428,6 @@ struct Compared<'a> {
     hash: u64,
     origin: Origin,
     /// What it holds, where it was read before.
-    known: Option<Vec<ObjectId>>,
+    known: Option<Ids>,
     unread: Option<RawDocument<'a>>,
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Names a file or directory whatever the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,10 +40,17 @@ impl Stamp {
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     /// The path by which it was reached, as it is shown to users.
-    pub(super) path: PathBuf,
-    /// The same without any link in it.
-    pub(super) real: PathBuf,
+    pub(super) path: Arc<Path>,
+    /// The same without any link in it; one allocation where both are equal.
+    pub(super) real: Arc<Path>,
     pub(super) stamp: Stamp,
+}
+
+impl Found {
+    pub(super) fn new(path: &Path, real: &Path, stamp: Stamp) -> Found {
+        let shown: Arc<Path> = path.into();
+        Found { real: if path == real { shown.clone() } else { real.into() }, path: shown, stamp }
+    }
 }
 
 /// All that is below a directory.
@@ -160,7 +168,7 @@ impl Walker<'_> {
             self.directory(path, real, &metadata)
         } else if metadata.is_file() && is_manifest_name(name) {
             let stamp = Stamp::of(&metadata);
-            self.walk.files.push(Found { path: path.to_owned(), real: real.to_owned(), stamp });
+            self.walk.files.push(Found::new(path, real, stamp));
             Ok(())
         } else {
             Ok(())

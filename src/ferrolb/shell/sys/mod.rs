@@ -2,9 +2,11 @@
 //! the kernel relies on are asserted at compile time.
 
 mod md5;
+mod memory;
 #[cfg(test)]
 mod syn;
 
 pub use md5::set_md5_key;
+pub use memory::{keep_few_arenas, return_free_memory};
 #[cfg(test)]
 pub use syn::{save_syn, saved_syn};

@@ -15,7 +15,7 @@ check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test: setup ## everything, live labs included (root; within 15 minutes)
+test: setup ## everything, live labs included (root; within 25 minutes)
 	$(PYTHON) testbed/suite.py
 
 interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)
@@ -39,12 +39,9 @@ golden: ## writes the expected outputs of the golden scenarios anew; review the 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
 
-bench: setup ## measures: a feed beside BIRD and FRR, start-up, one changed file (root; docs/benchmarks.md)
+bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=full writes docs/benchmarks.md (root)
 	$(CARGO) build --locked --release --package ferrolb
-	$(PYTHON) testbed/bench/feed.py --routes 1000 10000 100000 --announcers ferrolb bird
-	$(PYTHON) testbed/bench/feed.py --routes 1000 10000
-	$(PYTHON) testbed/bench/convergence.py --layout files
-	$(PYTHON) testbed/bench/convergence.py --layout file
+	$(PYTHON) testbed/bench/run.py $(if $(filter full,$(BENCH)),--full)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)

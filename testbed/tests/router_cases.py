@@ -18,6 +18,7 @@ from labkit.runner import Lab
 from labkit.wait import Late, Seen, until
 
 import manifests
+from edits import Edits
 from manifests import Folder
 
 TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
@@ -51,6 +52,17 @@ REDIAL_SECONDS = 3.0
 # For as long as the slow router reads nothing.
 STALL_SECONDS = 3.0
 MANY = 10_000
+EDITS = 1000
+# Long enough for each edit to be taken in by itself.
+EDIT_SECONDS = 0.008
+# Each of these edits of a BGPPeer is a reset; the last one of each makes the session possible again.
+RESETS = (
+    ({"routerID": "192.0.2.201"},),
+    ({"ebgpMultiHop": True},),
+    ({"dualStackAddressFamily": False},),
+    ({"myASN": 64600, "localASN": 64512},),
+    ({"peerPort": 1790}, {"peerPort": None}),
+)
 
 
 class RouterCases:
@@ -137,6 +149,36 @@ class RouterCases:
             with self.subTest(session=name):
                 self.assertTrue(self.router.same_life(before, self.router.life(name)))
 
+    def test_a_thousand_random_edits_reset_only_the_sessions_that_they_must(self):
+        quiet = SESSIONS.keys() - self.lacks - {"wrong4", "beside4", "both4", "short4"}
+        for session in ("both4", *quiet):
+            self.wait_established(session)
+        edits = Edits(self.folder, peers(), quiet, PASSWORD, seed=8)
+        self.addCleanup(edits.clear)
+        lives, beside = {session: self.router.life(session) for session in quiet}, self.beside.life("beside4")
+        # Both sides try again soon.
+        edits.edit_peer("both4", connectTime="1s")
+        for number, resets in enumerate(RESETS, 1):
+            with self.one_reset("both4"):
+                for fields in resets:
+                    edits.edit_peer("both4", **fields)
+                    self._edit_until(edits, edits.count + 10)
+                self._edit_until(edits, number * EDITS // len(RESETS))
+        self.assertEqual(edits.count, EDITS)
+        # They were edits all right: the routes are what the manifests say in the end, and again after all is restored.
+        edits.clear()
+        self.folder.write("pools", *pools(communities=["64512:300"]))
+        until("the last edit's community", lambda: self._communities(WEB4, "ebgp4") == {"64512:300"}, SECONDS)
+        with self.one_reset("both4"):
+            write_base(self.folder)
+        until("the first communities", lambda: self._communities(WEB4, "ebgp4") == {"64512:100", "64512:200"}, SECONDS)
+        for session, life in lives.items():
+            with self.subTest(session=session):
+                self.assertTrue(self.router.established(session))
+                self.assertTrue(self.router.same_life(life, self.router.life(session)))
+        self.assertTrue(self.beside.same_life(beside, self.beside.life("beside4")))
+        self.assertEqual(self.router.hold_time("ebgp4"), 9)
+
     def test_a_route_refresh_brings_everything_again_without_a_reset(self):
         self.wait_settled("ebgp4")
         before, life = self.router.updates("ebgp4"), self.router.life("ebgp4")
@@ -162,6 +204,28 @@ class RouterCases:
         self.router.forgive("short4")
         self.wait_path(WEB4, "short4")
         self.assertTrue(self.router.same_life(other, self.router.life("ebgp4")))
+
+    def test_a_session_whose_packets_are_all_lost_ends_at_the_hold_time_and_dials_anew(self):
+        # TCP alone would keep its old socket, and send again and again, for 15 minutes.
+        self.wait_path(WEB4, "short4")
+        other, before = self.router.life("ebgp4"), self._sockets("short4")
+        self.assertEqual(len(before), 1)
+        node = SESSIONS["short4"][1]
+        with self.filtered(f"ip saddr {node} drop\nip daddr {node} drop"):
+            began = time.monotonic()
+            until("the old socket's end", lambda: not before & self._sockets("short4"), SECONDS)
+            self.assertLess(time.monotonic() - began, 3 + 2, "the hold time is 3 s")
+            until("short4 down at the router", lambda: not self.router.established("short4"), SECONDS)
+        self.router.forgive("short4")
+        self.wait_path(WEB4, "short4")
+        self.assertFalse(before & self._sockets("short4"))
+        self.assertTrue(self.router.same_life(other, self.router.life("ebgp4")))
+
+    def _sockets(self, session):
+        """The node's ends of the session's connections that stand, by address and port."""
+        router, node, _ = SESSIONS[session]
+        lines = self.lab.run("n1", ["ss", "-Htn", "state", "established", "src", node, "dst", router]).splitlines()
+        return {line.split()[2] for line in lines}
 
     def test_a_router_that_crashes_and_restarts_has_everything_again(self):
         beside = self.beside.life("beside4")
@@ -357,6 +421,24 @@ class RouterCases:
             yield
         finally:
             self.lab.run("n1", ["nft", "delete table ip lost"])
+
+    def _edit_until(self, edits, count):
+        while edits.count < count:
+            edits.one()
+            time.sleep(EDIT_SECONDS)
+
+    @contextlib.contextmanager
+    def one_reset(self, session):
+        """What is done within ends the session, once, and it comes back."""
+        before = self.router.life(session)
+        yield
+        until(f"{session} reset", lambda: not self._lives_on(session, before), SECONDS)
+        self.router.forgive(session)
+        until(f"{session} up again", lambda: self.router.established(session) and not self._lives_on(session, before), SECONDS)
+        self.assertTrue(self.router.next_life(before, self.router.life(session)), "more than one session")
+
+    def _lives_on(self, session, life):
+        return self.router.established(session) and self.router.same_life(life, self.router.life(session))
 
     def write_many(self, *sessions):
         """The pool for many services, advertised over these sessions, until the test's end."""

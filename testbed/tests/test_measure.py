@@ -1,9 +1,25 @@
 """What the tour and the suite make of numbers, checked on made-up ones."""
 
+import socket
+import struct
+import sys
 import unittest
+import xml.etree.ElementTree
+from pathlib import Path
 
-import suite
-from labkit.rack import fair, judge
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+
+import announcers  # noqa: E402
+import change  # noqa: E402
+import plot  # noqa: E402
+import report  # noqa: E402
+import run as bench  # noqa: E402
+import suite  # noqa: E402
+import watch  # noqa: E402
+from bound import Bound  # noqa: E402
+from inside import route_changes  # noqa: E402
+from labkit.rack import fair, judge  # noqa: E402
+from sink import KEEPALIVE, OPEN, UPDATE, Framer, Sink, counts, message, open_message  # noqa: E402
 
 
 def requests(*answers):
@@ -73,6 +89,156 @@ class Count(unittest.TestCase):
     def test_a_plain_command_counts_as_one(self):
         self.assertTrue(self.outcome(suite.Stage("format", []), "").good())
         self.assertFalse(self.outcome(suite.Stage("format", []), "", code=1).good())
+
+
+HOST = b"\x20\xc6\x12\x00"  # 198.18.0.x/32 but for its last octet
+
+
+def update(withdrawn, announced):
+    """An UPDATE's body with so many host routes."""
+    gone, there = HOST + b"\x01", HOST + b"\x02"
+    attributes = b"\x40\x01\x01\x00" if announced else b""
+    lengths = struct.pack("!H", withdrawn * 5), struct.pack("!H", len(attributes))
+    return lengths[0] + gone * withdrawn + lengths[1] + attributes + there * announced
+
+
+class Peer(unittest.TestCase):
+    def test_messages_are_cut_wherever_the_segments_end(self):
+        stream = message(KEEPALIVE) + message(UPDATE, update(1, 2)) + message(KEEPALIVE)
+        for size in (1, 7, 19, 20, len(stream)):
+            framer = Framer()
+            found = [one for at in range(0, len(stream), size) for one in framer.feed(stream[at:at + size])]
+            self.assertEqual(found, [(KEEPALIVE, b""), (UPDATE, update(1, 2)), (KEEPALIVE, b"")])
+
+    def test_host_routes_are_counted(self):
+        for withdrawn, announced in ((0, 0), (3, 0), (0, 800), (2, 5)):
+            self.assertEqual(counts(update(withdrawn, announced)), (withdrawn, announced))
+
+    def test_a_session_is_up_when_the_open_was_answered_and_counts_what_comes(self):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            peer = Sink(lambda: Connection(ours))
+            theirs.sendall(message(OPEN, open_message(64512, "192.0.2.1")[19:]) + message(KEEPALIVE))
+            theirs.sendall(message(UPDATE, update(0, 3)) + message(UPDATE, update(1, 0)))
+            self.assertTrue(peer.wait(lambda s: (s.announced, s.withdrawn) == (3, 1), 10))
+            self.assertIsNotNone(peer.up)
+            self.assertEqual([kind for kind, _ in Framer().feed(theirs.recv(4096))][:3], [OPEN, KEEPALIVE, UPDATE])
+        self.assertTrue(peer.wait(lambda s: s.ended, 10))
+        self.assertFalse(peer.wait(lambda s: s.announced == 4, 10))
+        peer.close()
+
+
+class Connection:
+    """A socket that takes TCP's options without having them."""
+
+    def __init__(self, inner):
+        self.recv, self.sendall, self.close = inner.recv, inner.sendall, inner.close
+
+    def setsockopt(self, *_):
+        pass
+
+
+class Kernel(unittest.TestCase):
+    def notification(self, kind, address, length=32):
+        # A priority comes before the destination here, since their order isn't given.
+        attributes = struct.pack("=HHI", 8, 6, 20) + struct.pack("=HH4s", 8, 1, socket.inet_aton(address))
+        return struct.pack("=IHHIIBBBBBBBBI", 28 + len(attributes), kind, 0, 0, 0, 2, length, 0, 0, 254, 186, 0, 1, 0) + attributes
+
+    def test_host_routes_that_come_and_go_are_found(self):
+        data = self.notification(24, "192.0.2.1") + self.notification(25, "192.0.2.2") + self.notification(24, "192.0.2.0", 24)
+        self.assertEqual(list(route_changes(data)), [("192.0.2.1", True), ("192.0.2.2", False)])
+
+    def test_a_frame_that_is_cut_off_is_no_end_of_the_run(self):
+        data = self.notification(24, "192.0.2.1")
+        for size in range(len(data)):
+            self.assertEqual(list(route_changes(data[:size])), [])
+        self.assertEqual(list(route_changes(bytes(64))), [])
+
+    def test_what_bgp_says_is_taken_out_of_a_frame(self):
+        tcp = struct.pack("!HHIIBBHHH", 40000, 179, 0, 0, 6 << 4, 0x18, 0, 0, 0) + bytes(4) + message(KEEPALIVE)
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 1, 6, 0, socket.inet_aton("192.0.2.2"), socket.inet_aton("192.0.2.1"))
+        source, _, octets = watch.bgp_payload(bytes(12) + b"\x08\x00" + ip + tcp + b"padding")
+        self.assertEqual((source, octets), (socket.inet_aton("192.0.2.2"), message(KEEPALIVE)))
+        self.assertIsNone(watch.bgp_payload(bytes(12) + b"\x08\x00" + ip + tcp.replace(b"\x00\xb3", b"\x00\x50", 1)))
+        self.assertIsNone(watch.bgp_payload(bytes(12) + b"\x86\xdd" + ip + tcp))
+
+
+class Announcers(unittest.TestCase):
+    def test_every_service_has_an_address_of_its_own(self):
+        self.assertEqual(len({announcers.address(i) for i in range(101_000)}), 101_000)
+
+    def test_a_dump_has_a_record_for_each_route_after_its_index(self):
+        dump, kinds = announcers.mrt(["198.18.0.1", "198.18.0.2"], "192.0.2.1"), []
+        while dump:
+            _, kind, subtype, size = struct.unpack_from("!IHHI", dump)
+            kinds.append((kind, subtype))
+            dump = dump[12 + size:]
+        self.assertEqual(kinds, [(13, 1), (13, 2), (13, 2)])
+
+
+class Figures(unittest.TestCase):
+    def test_median_and_tail(self):
+        found = change.summary([float(ms) for ms in range(1000, 0, -1)])
+        self.assertEqual((found["count"], found["p50"], found["p99"], found["max"]), (1000, 500.5, 991, 1000))
+        self.assertEqual(len(found["percentiles"]), 101)
+
+    def test_a_part_has_its_share_of_what_is_left(self):
+        bound = Bound(100)
+        self.assertAlmostEqual(bound.part(0.5).left(), 50, delta=5)
+        self.assertTrue(Bound(0).part(1).over())
+
+    def test_all_parts_are_known_by_name(self):
+        self.assertEqual(list(bench.parts(None, bench.QUICK)), bench.PARTS)
+
+    RESULTS = {
+        "command": "c", "date": "d", "minutes": 1, "bound": 2, "machine": {"cpus": 2, "model": "m", "memory_gib": 1, "kernel": "k"},
+        "versions": {"ferrolb": "0"}, "load": {"before": 0, "highest": 1},
+        "feed": [
+            {"routes": 10_000, "announcer": "ferrolb", "ms": [1.0, 3.0, 2.0], "updates": 15},
+            {"routes": 10_000, "announcer": "bird", "ms": [4.0], "updates": 40},
+        ],
+        "change": [{"announcer": "ferrolb", "standing": 10, "added": change.summary([1.0]), "withdrawn": change.summary([6.0])}],
+        "burst": [{"layout": "one file", "kind": "added", "first_ms": 60, "last_ms": 49, "updates": 100}],
+        "idle": [{"announcer": "ferrolb", "peers": 8, "routes": 10, "seconds": 6, "cpu_ms": 1.5, "resident_mib": 25, "peak_mib": 26}],
+        "events": [
+            {"services": n, "start_seconds": 1, "updates": 1, "resident_mib": 1, "wall_ms": change.summary([1.0]), "cpu_us": us}
+            for n, us in ((10, 100), (1000, 151))
+        ],
+        "tor_feed": [{"announcer": "ferrolb", "routes": 10, **{f"{what}_ms": [1.0] for what in ("wire", "kernel_first", "kernel", "client")}}],
+        "tor_change": [],
+    }
+
+    def test_a_run_beside_other_work_says_so(self):
+        self.assertNotIn("other work", report.machine(self.RESULTS))
+        self.assertIn("other work", report.machine({**self.RESULTS, "load": {"before": 9, "highest": 9}}))
+
+    def test_goals_are_met_up_to_their_limit_and_missed_beyond(self):
+        verdicts = [(what, met) for what, _, _, met in report.goals(self.RESULTS)]
+        self.assertEqual([what for what, met in verdicts if not met], [
+            "feed of 10,000: UPDATEs", "one route withdrawn: p50", "one route withdrawn: p99",
+            "idle, 8 peers, 10 routes, 6 s: CPU", "CPU an event flat from 10 to 1,000 services",
+        ])
+        self.assertEqual(len(verdicts), 12)
+
+    def test_the_document_has_a_place_for_each_table_and_is_filled_again_alike(self):
+        template = report.DOCUMENT.read_text(encoding="utf-8")
+        self.assertEqual({name for _, name, _ in report.MARKER.findall(template)}, report.TABLES.keys())
+        filled = report.fill(template, self.RESULTS)
+        self.assertIn("| 10,000 | FerroLB | 2 (1 to 3) | 3 | 15 |  |", filled)
+        self.assertIn("| 10,000 | BIRD | 4 | 1 | 40 | 2.0 times |", filled)
+        self.assertIn("Not measured in this run.", filled)
+        self.assertEqual(report.fill(filled, self.RESULTS), filled)
+
+    def test_pictures_are_well_formed_and_named_in_the_document(self):
+        document = report.DOCUMENT.read_text(encoding="utf-8")
+        for name, picture in report.plots(self.RESULTS).items():
+            xml.etree.ElementTree.fromstring(picture)
+            self.assertIn(f"(benchmarks/{name}.svg)", document)
+
+    def test_an_axis_is_logarithmic_over_whole_decades(self):
+        axis = plot.Log([0.2, 50])
+        self.assertEqual((axis.low, axis.high), (-1, 2))
+        self.assertAlmostEqual(axis.x(1) - axis.x(0.1), axis.x(100) - axis.x(10))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ AS_TRANS = "OpenBGPD takes no such neighbour: \"AS 23456 is reserved and may not
 class OpenbgpdSees(RouterCases, unittest.TestCase):
     topology = "pair-openbgpd"
     make_router = Openbgpd
-    lacks = frozenset({"oldwide4"})
+    lacks = frozenset({"oldwide4", "secret4", "secret6"})
 
     @cannot(NO_KEY)
     def test_a_session_of_each_family_is_established_with_its_md5_password(self):

@@ -17,7 +17,7 @@ use crate::world::ServicePort;
 const NAMED_USERS: usize = 3;
 
 /// The users of all addresses.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     slots: HashMap<IpAddr, Slot>,
     v4: Runs,
@@ -26,7 +26,7 @@ pub(super) struct Book {
 }
 
 /// The users of one address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     /// What all of its users have in common; `None`: it has one user, who shares with nobody.
     share: Option<Arc<ShareKey>>,
@@ -35,7 +35,7 @@ struct Slot {
 }
 
 /// The addresses in use under one sharing key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shared {
     addresses: BTreeSet<IpAddr>,
     /// By range and ports: below this address none in the range admits these ports. So that many services with one key and one
@@ -187,7 +187,7 @@ impl Book {
 }
 
 /// A set of numbers, as maximal runs: first to last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Runs(BTreeMap<u128, u128>);
 
 impl Runs {

@@ -67,7 +67,7 @@ pub struct Allocation {
 }
 
 /// Gives addresses to services and remembers who has which.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Allocator {
     mode: Mode,
     class: Option<String>,
@@ -82,7 +82,7 @@ pub struct Allocator {
 }
 
 /// A service that is managed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     want: Arc<Want>,
     /// What `status` or Allocations says that it holds, as last seen.

@@ -14,7 +14,7 @@ use crate::types::{AddressRange, Family, FamilySet};
 pub(super) struct PoolId(usize);
 
 /// The pools of a configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pools {
     config: Arc<Config>,
     ids: HashMap<Arc<str>, PoolId>,

@@ -10,7 +10,7 @@ use super::want::Order;
 use crate::types::Family;
 
 /// The services that wait.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     address: HashMap<IpAddr, BTreeSet<Order>>,
     pool: HashMap<(PoolId, Family), BTreeSet<Order>>,
@@ -71,11 +71,11 @@ fn remove_from<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Order>>, k
 }
 
 /// Addresses that were freed during a pass, by pool and family, and how far those who wait for one were asked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Freed(BTreeMap<(PoolId, Family), FreedOfPool>);
 
 /// The same of one pool and family.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FreedOfPool {
     /// Those that somebody may still take or share.
     pub(super) ips: BTreeSet<IpAddr>,

@@ -4,6 +4,8 @@
 //! service's work; a change of configuration, nodes, namespaces or secrets compiles the configuration again and, where
 //! the result differs, decides everything again. `plan` and every role use this; none has a chain of its own.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use crate::decide::{
 };
 use crate::types::{Labels, NodeName, ServiceKey};
 use crate::world::{Change, Node, Object, ObjectId, World};
+
+pub use snapshot::Snapshot;
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -82,12 +86,13 @@ pub enum Announcement {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
-    world: World,
+    /// Shared with snapshots, and so is the allocator: what changes while one lasts is copied first.
+    world: Arc<World>,
     config: Arc<Config>,
-    coverage: Coverage,
+    coverage: Arc<Coverage>,
     last_valid: LastValid,
     nodes: Vec<Arc<Node>>,
-    allocator: Allocator,
+    allocator: Arc<Allocator>,
     routes: NodeRoutes,
     addresses: NodeAddresses,
     /// When each object without a timestamp was first seen.
@@ -108,12 +113,12 @@ impl Engine {
         let nodes = vec![Arc::new(lone_node(&options.node))];
         Engine {
             options,
-            world: World::default(),
+            world: Arc::default(),
             config: Arc::default(),
-            coverage: Coverage::default(),
+            coverage: Arc::default(),
             last_valid,
             nodes,
-            allocator,
+            allocator: Arc::new(allocator),
             routes: NodeRoutes::default(),
             addresses: NodeAddresses::default(),
             first_seen,
@@ -143,11 +148,11 @@ impl Engine {
                             set_created(&mut object, Some(seen));
                         }
                     }
-                    note(self.world.apply(object));
+                    note(Arc::make_mut(&mut self.world).apply(object));
                 }
                 SourceChange::Delete(id) => {
                     self.first_seen.remove(&id);
-                    note(self.world.delete(&id));
+                    note(Arc::make_mut(&mut self.world).delete(&id));
                 }
             }
         }
@@ -161,7 +166,7 @@ impl Engine {
             outcome.reconfigured = self.reconfigure(&mut outcome.allocations);
         }
         let changed: Vec<ServiceKey> = services.iter().cloned().collect();
-        outcome.allocations.extend(self.allocator.update(&self.world, &changed));
+        outcome.allocations.extend(Arc::make_mut(&mut self.allocator).update(&self.world, &changed));
         services.extend(outcome.allocations.iter().cloned());
         if self.options.keep_routes {
             self.decide(services, &mut outcome);
@@ -180,7 +185,7 @@ impl Engine {
             };
             if let Some(mut object) = object {
                 set_created(&mut object, self.alone.then_some(*seen));
-                changes.extend(self.world.apply(object));
+                changes.extend(Arc::make_mut(&mut self.world).apply(object));
             }
         }
         changes
@@ -200,11 +205,12 @@ impl Engine {
         if *self.config == compiled.config && self.nodes == nodes && self.allocator.mode() == mode {
             return false;
         }
-        self.coverage = Coverage::of(&compiled.config);
+        self.coverage = Arc::new(Coverage::of(&compiled.config));
         self.config = Arc::new(compiled.config);
         self.nodes = nodes;
-        self.allocator.set_mode(mode);
-        allocations.extend(self.allocator.reconfigure(self.config.clone(), &self.world));
+        let allocator = Arc::make_mut(&mut self.allocator);
+        allocator.set_mode(mode);
+        allocations.extend(allocator.reconfigure(self.config.clone(), &self.world));
         true
     }
 
@@ -282,6 +288,18 @@ impl Engine {
             allocator: &self.allocator,
             options: &self.options.decide,
             nodes: &self.nodes,
+        }
+    }
+
+    /// How things stand now, for those who take longer to look at it than the engine may be kept.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            world: self.world.clone(),
+            config: self.config.clone(),
+            coverage: self.coverage.clone(),
+            allocator: self.allocator.clone(),
+            options: self.options.decide.clone(),
+            nodes: self.nodes.clone(),
         }
     }
 

@@ -355,4 +355,15 @@ fn one_changed_service_costs_one_services_work() {
     assert_eq!(engine.routes().visited() - before.0, 1);
     assert_eq!(engine.addresses().visited() - before.2, 1);
     assert!(engine.allocator().visited() - before.1 <= 1);
+
+    // A snapshot stays as it was, whatever the engine does meanwhile.
+    let key = ServiceKey::new("default", "s7");
+    let snapshot = engine.snapshot();
+    engine.apply(vec![SourceChange::Delete(ObjectId::Service(key.clone()))], None);
+    let (then, now) = (snapshot.decisions(), engine.decisions());
+    assert!(
+        then.world.service(&key).is_some() && then.allocator.get(&key).is_some_and(|a| !a.ips.is_empty())
+    );
+    assert!(now.world.service(&key).is_none() && now.allocator.get(&key).is_none());
+    assert!(Arc::ptr_eq(snapshot.config(), engine.config()), "what hasn't changed is shared");
 }

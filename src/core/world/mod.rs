@@ -65,7 +65,8 @@ pub enum Change {
 pub struct World {
     services: BTreeMap<ServiceKey, Arc<Service>>,
     slices: BTreeMap<(Arc<str>, Arc<str>), Arc<EndpointSlice>>,
-    endpoints: HashMap<ServiceKey, Endpoints>,
+    /// Each by itself, so that a copy of the world costs little.
+    endpoints: HashMap<ServiceKey, Arc<Endpoints>>,
     nodes: BTreeMap<NodeName, Arc<Node>>,
     namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     secrets: BTreeMap<(Arc<str>, Arc<str>), Arc<Secret>>,
@@ -224,7 +225,7 @@ impl World {
     fn count(&mut self, slice: &EndpointSlice, add: bool) {
         let Some(service) = &slice.service else { return };
         let step = |n: &mut usize| *n = if add { n.saturating_add(1) } else { n.saturating_sub(1) };
-        let all = self.endpoints.entry(service.clone()).or_default();
+        let all = Arc::make_mut(self.endpoints.entry(service.clone()).or_default());
         let family = match slice.family {
             Family::V4 => &mut all.v4,
             Family::V6 => &mut all.v6,
@@ -288,7 +289,7 @@ impl World {
 
     /// The usable endpoints of a service.
     pub fn endpoints(&self, key: &ServiceKey) -> &Endpoints {
-        self.endpoints.get(key).unwrap_or(&NO_ENDPOINTS)
+        self.endpoints.get(key).map_or(&NO_ENDPOINTS, |endpoints| endpoints)
     }
 
     /// The addresses that an Allocations object gives a service; it stands for the whole of `status`.

@@ -58,10 +58,10 @@ impl InputArgs {
     }
 }
 
-/// Which running role to ask.
+/// Which running role to ask; without either the one whose socket is in /run/ferrolb.
 #[derive(Args, Clone, Debug)]
 pub struct SocketArgs {
-    /// The Unix socket of the running role
+    /// The Unix socket of the running role; by default the one in /run/ferrolb that answers
     #[arg(long, value_name = "PATH", conflicts_with = "state")]
     pub socket: Option<PathBuf>,
     /// The state directory of a running standalone; its socket is ferrolb.sock in there
@@ -102,8 +102,8 @@ pub struct PlanArgs {
 #[derive(Args, Debug)]
 #[command(
     mut_arg("files", |arg| arg.required(false).conflicts_with_all(["socket", "state"])),
-    after_help = "With -f it works offline. With --socket or --state it asks the running role, and also shows what was really \
-                  sent of the Service, to each peer."
+    after_help = "With -f it works offline. Without, it asks the running role, and also shows what was really sent of the \
+                  Service, to each peer."
 )]
 pub struct ExplainArgs {
     /// The Service, NAMESPACE/NAME or NAME
@@ -183,7 +183,8 @@ pub struct StandaloneArgs {
     /// Where to keep allocations, last valid objects and first-seen times over a restart
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// The Unix socket to look in at with status, explain and watch; ferrolb.sock in the state directory where there is one
+    /// The Unix socket to look in at with status, explain and watch; by default ferrolb.sock in the state
+    /// directory, or /run/ferrolb/standalone.sock where /run/ferrolb is there
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The namespace that configuration objects live in

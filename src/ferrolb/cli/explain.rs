@@ -50,12 +50,6 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 
 /// What the running role says, and what it really sent; whether all is fine.
 fn ask(args: &ExplainArgs) -> Result<bool, String> {
-    if let SocketArgs { socket: None, state: None } = args.socket {
-        return Err(
-            "say where to look: -f PATH for manifests, or --socket PATH or --state DIR for a running role"
-                .to_owned(),
-        );
-    }
     let NodeArgs { node, down, bgp_down, ignore_exclude_lb } = &args.nodes;
     if !down.is_empty() || !bgp_down.is_empty() || *ignore_exclude_lb {
         return Err("--down, --bgp-down and --ignore-exclude-lb are for manifests (-f): a running role isn't asked what if".to_owned());
@@ -65,7 +59,9 @@ fn ask(args: &ExplainArgs) -> Result<bool, String> {
         node: node.clone().unwrap_or_default(),
         peer: args.peer.clone().unwrap_or_default(),
     };
-    let answer = live::ask(&args.socket, async |client| client.explain(request).await)?;
+    let answer = live::ask(&args.socket, async |client| client.explain(request).await);
+    let nowhere = matches!(args.socket, SocketArgs { socket: None, state: None });
+    let answer = answer.map_err(|e| if nowhere { format!("{e}; or -f PATH for manifests") } else { e })?;
     let text = match args.output {
         Format::Table => Ok(for_people(&answer)),
         Format::Json => document(&answer).and_then(|d| print::json(&d)),

@@ -1,27 +1,57 @@
 //! Asking a running role, for the commands that do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tonic::{Response, Status};
 
 use super::args::SocketArgs;
-use crate::shell::grpc::SOCKET;
 use crate::shell::grpc::api::Route;
 use crate::shell::grpc::client::{self, Client};
+use crate::shell::grpc::{RUN, socket_in};
+
+/// How long a socket may take to answer while one is looked for.
+const KNOCK: Duration = Duration::from_secs(1);
 
 impl SocketArgs {
-    /// The socket that they name.
+    /// The socket that they name; where they name none, the only one that answers where roles in pods have theirs.
     ///
     /// # Errors
-    /// They name none.
-    fn path(&self) -> Result<PathBuf, String> {
+    /// They name none, and none or several are found: one sentence with what was tried and the remedy.
+    async fn path(&self) -> Result<PathBuf, String> {
         match (&self.socket, &self.state) {
             (Some(socket), _) => Ok(socket.clone()),
-            (None, Some(state)) => Ok(state.join(SOCKET)),
-            (None, None) => {
-                Err("say which running role: --socket PATH, or --state DIR of a standalone".to_owned())
-            }
+            (None, Some(state)) => Ok(socket_in(state)),
+            (None, None) => found(Path::new(RUN)).await,
         }
+    }
+}
+
+/// The only socket in a directory that answers.
+async fn found(directory: &Path) -> Result<PathBuf, String> {
+    const REMEDY: &str = "say which running role: --socket PATH, or --state DIR of a standalone";
+    let mut tried: Vec<PathBuf> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .collect();
+    tried.sort();
+    let mut alive = Vec::new();
+    for path in &tried {
+        if let Ok(Ok(_)) = tokio::time::timeout(KNOCK, UnixStream::connect(path)).await {
+            alive.push(path);
+        }
+    }
+    let names = |paths: &mut dyn Iterator<Item = &PathBuf>| {
+        paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match alive.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] if tried.is_empty() => Err(format!("there is no socket in {}; {REMEDY}", directory.display())),
+        [] => Err(format!("nobody answers at {}; {REMEDY}", names(&mut tried.iter()))),
+        several => Err(format!("several roles answer: {}; {REMEDY}", names(&mut several.iter().copied()))),
     }
 }
 
@@ -33,9 +63,8 @@ pub fn ask<T>(
     socket: &SocketArgs,
     question: impl AsyncFnOnce(&mut Client) -> Result<Response<T>, Status>,
 ) -> Result<T, String> {
-    let path = socket.path()?;
     runtime()?.block_on(async {
-        let mut client = client::connect(&path).await?;
+        let mut client = client::connect(&socket.path().await?).await?;
         question(&mut client).await.map(Response::into_inner).map_err(|status| client::refusal(&status))
     })
 }
@@ -48,8 +77,7 @@ pub fn connected<T>(
     socket: &SocketArgs,
     with: impl AsyncFnOnce(Client) -> Result<T, String>,
 ) -> Result<T, String> {
-    let path = socket.path()?;
-    runtime()?.block_on(async { with(client::connect(&path).await?).await })
+    runtime()?.block_on(async { with(client::connect(&socket.path().await?).await?).await })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -87,7 +115,27 @@ pub fn ago(milliseconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_only_socket_that_answers_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let refusal = found(&at("missing")).await.unwrap_err();
+        assert!(refusal.contains("there is no socket in") && refusal.contains("--socket"), "{refusal}");
+        // What a dead role left, and what is no socket.
+        drop(UnixListener::bind(at("controller.sock")).unwrap());
+        std::fs::write(at("notes"), "").unwrap();
+        let refusal = found(folder.path()).await.unwrap_err();
+        assert!(refusal.contains("nobody answers at") && refusal.contains("controller.sock"), "{refusal}");
+        let _speaker = UnixListener::bind(at("speaker.sock")).unwrap();
+        assert_eq!(found(folder.path()).await.unwrap(), at("speaker.sock"));
+        let _standalone = UnixListener::bind(at("standalone.sock")).unwrap();
+        let refusal = found(folder.path()).await.unwrap_err();
+        assert!(refusal.contains("speaker.sock") && refusal.contains("standalone.sock"), "{refusal}");
+    }
 
     #[test]
     fn a_time_is_told_in_two_units() {

@@ -8,7 +8,8 @@ use comfy_table::{ContentArrangement, Table};
 use super::args::{Format, StatusArgs};
 use super::{live, print, refuse, table};
 use crate::shell::grpc::api::{
-    GetStatusRequest, GetStatusResponse, Issue, LastNotification, Session, SessionState, Timers,
+    GetStatusRequest, GetStatusResponse, Issue, LastNotification, Messages, Session, SessionState, Timers,
+    Totals, Verdicts,
 };
 use crate::shell::grpc::names;
 
@@ -44,6 +45,7 @@ struct Show {
 
 fn is_fine(status: &GetStatusResponse, show: Show) -> bool {
     let objects = status.errors.is_empty()
+        && status.failed_checks.is_empty()
         && status.manifest_errors.is_empty()
         && status.allocations.iter().all(|a| a.error.is_none());
     status.sessions.iter().all(is_up) && (show.only_sessions || objects)
@@ -63,6 +65,8 @@ fn for_people(status: &GetStatusResponse, show: Show) -> String {
     if !show.only_sessions {
         let manifests = status.manifest_errors.iter().map(|m| [m.clone()]);
         table::section(&mut out, "Manifests that can't be read", ["WHERE AND WHY"], manifests);
+        let checks = status.failed_checks.iter().map(|c| [c.name.clone(), c.why.clone()]);
+        table::section(&mut out, "Can't be bound", ["WHAT", "WHY"], checks);
         issues(&mut out, "Errors", &status.errors);
         issues(&mut out, "Warnings", &status.warnings);
     }
@@ -150,7 +154,24 @@ fn details(out: &mut String, session: &Session) {
         );
         facts.push(("UPDATEs sent", sent));
         facts.extend(list("End-of-RIB sent", &c.end_of_rib));
-        facts.push(("UPDATEs received", format!("{}, dropped", c.updates_received)));
+        let judged = c.verdicts.as_ref().map(verdicts).unwrap_or_default();
+        facts.push(("UPDATEs received", format!("{}, dropped{judged}", c.updates_received)));
+    }
+    if let (Some(sent), Some(pending)) = (session.route_count, session.routes_pending) {
+        facts.push(("routes", format!("{sent} sent, {pending} still to be announced or withdrawn")));
+    }
+    if let Some(totals) = &session.totals {
+        let Totals { established, sent, received, verdicts: judged } = totals;
+        facts.push((
+            "came up",
+            if *established == 1 { "once".to_owned() } else { format!("{established} times") },
+        ));
+        facts.extend(sent.as_ref().map(|m| ("all messages sent", messages(m))));
+        facts.extend(received.as_ref().map(|m| ("all received", messages(m))));
+        let judged = judged.as_ref().map(verdicts).unwrap_or_default();
+        if !judged.is_empty() {
+            facts.push(("faulty UPDATEs", judged.trim_start_matches(": ").to_owned()));
+        }
     }
     facts.extend(session.last_error.as_ref().map(|e| ("last error", e.clone())));
     let notification = |n: &LastNotification| format!("{} ({} ago)", n.message, live::ago(n.ago_ms));
@@ -169,12 +190,36 @@ fn details(out: &mut String, session: &Session) {
     out.push('\n');
 }
 
+/// What RFC 7606 makes of faulty UPDATEs; empty where there were none.
+fn verdicts(verdicts: &Verdicts) -> String {
+    let faults = [
+        (verdicts.attribute_discarded, "without an attribute"),
+        (verdicts.treated_as_withdraw, "treated as withdrawal"),
+        (verdicts.session_reset, "ended the session"),
+    ];
+    let told: Vec<String> = faults
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) }
+}
+
+fn messages(messages: &Messages) -> String {
+    let Messages { opens, updates, notifications, keepalives, route_refreshes } = messages;
+    format!(
+        "{opens} OPEN, {updates} UPDATE, {keepalives} KEEPALIVE, {notifications} NOTIFICATION, {route_refreshes} ROUTE-REFRESH"
+    )
+}
+
 fn timers(timers: &Timers) -> String {
     let seconds = |ms: u32| format!("{} s", f64::from(ms) / 1000.0);
+    // An older role doesn't tell what it offered.
+    let offered = timers.hold_offered.unwrap_or(timers.hold_configured);
     let hold = match timers.hold {
-        None => format!("hold {} s offered", timers.hold_configured),
-        Some(0) => format!("no hold time ({} s offered)", timers.hold_configured),
-        Some(hold) => format!("hold {hold} s ({} s offered)", timers.hold_configured),
+        None => format!("hold {offered} s offered"),
+        Some(0) => format!("no hold time ({offered} s offered)"),
+        Some(hold) => format!("hold {hold} s ({offered} s offered)"),
     };
     let keepalive = match (timers.keepalive_ms, timers.keepalive_configured_ms) {
         (Some(0), _) => ", no keepalives".to_owned(),

@@ -1,4 +1,5 @@
 //! The roles: which tasks run, in which order they start and drain.
 
+pub mod services;
 pub mod sessions;
 pub mod standalone;

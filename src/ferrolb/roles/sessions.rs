@@ -31,6 +31,7 @@ pub fn everything(engine: &Engine, node: &NodeName, known: &mut BTreeSet<GroupId
         groups,
         service_ranges: Some(config.pools.iter().flat_map(|p| p.ranges.iter().copied()).collect()),
         internal_ipv4: Some(internal_ipv4(engine, node)),
+        noticed: None,
     }
 }
 
@@ -92,6 +93,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             agreed,
             counters,
             pending,
+            waiting,
             no_next_hop,
             routes,
             ..
@@ -116,6 +118,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             updates_received = counters.updates_received,
             end_of_rib = families(counters.end_of_rib),
             pending = pending.join(","),
+            waiting_octets = *waiting as u64,
             no_next_hop = families(*no_next_hop),
             last_error = last_error.as_ref().map(ToString::to_string),
             "BGP session"

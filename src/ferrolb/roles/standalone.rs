@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
-use ferrolb_core::engine::{Announcement, Engine, EngineOptions, Outcome};
+use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
 use ferrolb_core::types::{GroupId, Issue, NodeName, ServiceKey};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
-use crate::roles::sessions;
-use crate::shell::bgp::{self, WireConfig, WireHandle};
+use crate::roles::{services, sessions};
+use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
@@ -30,6 +30,8 @@ use crate::shell::telemetry::http::{self, Pages};
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
+/// The name of this role.
+const ROLE: &str = "standalone";
 /// How many events of sessions may wait for the log.
 const EVENTS: usize = 1024;
 /// How long the state may lag behind: a burst of changes is one write.
@@ -76,24 +78,26 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         .await
         .map_err(|e| format!("the addresses of this machine can't be read through netlink: {e}"))?;
     let (events, mut heard) = mpsc::channel(EVENTS);
+    let written = standalone.metrics.clone();
     let wire = bgp::spawn(WireConfig {
         node: standalone.node.clone(),
         internal_ipv4: sessions::internal_ipv4(&standalone.engine, &standalone.node),
         addresses,
         events,
+        written: Box::new(move |after| written.converged(after)),
     })
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
     let observer = wire.observer();
-    let socket = args.socket.clone().or_else(|| args.state.as_ref().map(|state| state.join(grpc::SOCKET)));
-    let about = grpc::About { role: "standalone", node: args.node.clone() };
-    let _serving = socket.and_then(|path| {
-        grpc::serve(&path, about, inquirer, wire.observer())
-            .inspect_err(
-                |e| error!(event = "socketNotBound", error = %e, "nobody can look in; announcing goes on"),
-            )
-            .ok()
-    });
-    standalone.send_everything(&wire).await?;
+    let socket = args.socket.clone().or_else(|| grpc::default_socket(ROLE, args.state.as_deref()));
+    let about = grpc::About {
+        role: ROLE,
+        node: args.node.clone(),
+        desk: inquirer,
+        wire: wire.observer(),
+        health: health.clone(),
+    };
+    let _serving = socket.map(|path| grpc::keep_serving(path, about));
+    standalone.send_everything(&wire, None).await?;
     health.started(wire.observer());
 
     let mut state_due = Some(tokio::time::Instant::now());
@@ -109,9 +113,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
                 let noticed = Instant::now();
                 let outcome = standalone.take(batch);
-                if standalone.send(&wire, &outcome).await? {
-                    standalone.metrics.converged(noticed);
-                }
+                standalone.send(&wire, &outcome, noticed).await?;
                 state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
             }
             event = heard.recv() => match event {
@@ -204,7 +206,7 @@ impl Standalone {
         if outcome.reconfigured {
             self.tell_configuration();
         }
-        self.tell_services(&outcome);
+        services::log(&outcome, self.engine.allocator(), &mut self.told_services);
         self.desk.tell_outcome(&outcome, &self.engine);
         outcome
     }
@@ -237,53 +239,22 @@ impl Standalone {
         self.warned_of_node = !known;
     }
 
-    fn tell_services(&mut self, outcome: &Outcome) {
-        for key in &outcome.allocations {
-            let allocation = self.engine.allocator().get(key);
-            match allocation.and_then(|a| a.error.as_ref()) {
-                Some(reason) if self.told_services.get(key) != Some(reason) => {
-                    warn!(event = "allocationFailed", service = %key, error = %reason, "no address, or not the one asked for");
-                    self.told_services.insert(key.clone(), reason.clone());
-                }
-                Some(_) => {}
-                None => drop(self.told_services.remove(key)),
-            }
-            if let Some(a) = allocation.filter(|a| !a.ips.is_empty()) {
-                let pool = a.pool.as_deref().unwrap_or_default();
-                info!(event = "ipAllocated", service = %key, ips = ?a.ips, pool, "addresses of the service");
-            }
-        }
-        for (key, announcement) in &outcome.announcements {
-            match announcement {
-                Announcement::Announced => {
-                    info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing")
-                }
-                Announcement::NoAddress => {
-                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing")
-                }
-                Announcement::NotAnnounced(reason) => {
-                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing")
-                }
-            }
-        }
-    }
-
     /// Sessions and routes as they should be, whatever the wire thread has.
-    async fn send_everything(&mut self, wire: &WireHandle) -> Result<(), String> {
+    async fn send_everything(&mut self, wire: &WireHandle, noticed: Option<Instant>) -> Result<(), String> {
         let update = sessions::everything(&self.engine, &self.node, &mut self.groups);
-        wire.apply(update).await.map_err(|e| e.to_string())
+        wire.apply(Update { noticed, ..update }).await.map_err(|e| e.to_string())
     }
 
-    /// Whether there was anything to send.
-    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome) -> Result<bool, String> {
+    /// What follows from a change that was noticed then.
+    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome, noticed: Instant) -> Result<(), String> {
+        let noticed = Some(noticed);
         if outcome.reconfigured {
-            self.send_everything(wire).await?;
-        } else if outcome.routes.is_empty() {
-            return Ok(false);
-        } else {
-            wire.apply(sessions::changes(&outcome.routes)).await.map_err(|e| e.to_string())?;
+            self.send_everything(wire, noticed).await?;
+        } else if !outcome.routes.is_empty() {
+            let update = Update { noticed, ..sessions::changes(&outcome.routes) };
+            wire.apply(update).await.map_err(|e| e.to_string())?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The state as it stands, where there is a place for it.

@@ -64,6 +64,11 @@ class Router:
         """Whether two answers of `life` are of one establishment."""
         return one == other
 
+    @classmethod
+    def next_life(cls, one, other):
+        """Whether two answers of `life` are of one establishment and the next, as far as the router counts them."""
+        return not cls.same_life(one, other)
+
     def next_hops(self, prefix):
         """The gateways that the router's kernel has for exactly this prefix, sorted."""
         family = "-6" if ":" in prefix else "-4"

@@ -22,6 +22,10 @@ class Frr(Router):
     def life(self, session):
         return self._neighbor(session)["connectionsEstablished"]
 
+    @classmethod
+    def next_life(cls, one, other):
+        return other == one + 1
+
     def families(self, session):
         offered = self._neighbor(session)["neighborCapabilities"]["multiprotocolExtensions"]
         received = {name for name, sides in offered.items() if sides.get("received") or sides.get("advertisedAndReceived")}

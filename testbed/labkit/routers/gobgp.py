@@ -56,6 +56,11 @@ class Gobgp(Router):
         self._gobgp("neighbor", self.neighbors[session], "disable")
         self._gobgp("neighbor", self.neighbors[session], "enable")
 
+    def forgive(self, session):
+        """It waits for some seconds after each end; this is how it stops waiting."""
+        if not self.established(session):
+            self.reset(session)
+
     def refresh(self, session):
         """As near as GoBGP comes to it; it asks the neighbour for nothing."""
         self._gobgp("neighbor", self.neighbors[session], "softresetin")

@@ -13,6 +13,8 @@ pub enum Stop {
     Deconfigured,
     /// The peer's configuration has changed so that only a new session can take it up.
     Reconfigured,
+    /// Another connection with the peer stays (RFC 4271 6.8).
+    Collision,
 }
 
 impl Stop {
@@ -22,6 +24,7 @@ impl Stop {
             Stop::Shutdown(text) => Notification::cease(CeaseSubcode::AdministrativeShutdown, text),
             Stop::Deconfigured => Notification::cease(CeaseSubcode::PeerDeconfigured, ""),
             Stop::Reconfigured => Notification::cease(CeaseSubcode::OtherConfigurationChange, ""),
+            Stop::Collision => Notification::cease(CeaseSubcode::ConnectionCollisionResolution, ""),
         }
     }
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Reason {
             Reason::Stopped(Stop::Shutdown(_)) => f.write_str("shutting down"),
             Reason::Stopped(Stop::Deconfigured) => f.write_str("no longer configured"),
             Reason::Stopped(Stop::Reconfigured) => f.write_str("configuration changed"),
+            Reason::Stopped(Stop::Collision) => f.write_str("another connection with the peer stays"),
             Reason::ConnectFailed(error) => write!(f, "connecting failed: {error}"),
             Reason::ConnectTimedOut => f.write_str("connecting timed out"),
             Reason::ClosedByPeer => f.write_str("connection closed by the peer"),

@@ -30,6 +30,11 @@ impl Received {
             .fold(0, u64::saturating_add)
     }
 
+    /// An UPDATE that can't be read at all.
+    pub(super) fn count_unreadable(&mut self) {
+        self.reset = self.reset.saturating_add(1);
+    }
+
     pub(super) fn count(&mut self, update: &Update, verdict: Verdict) {
         let counter = match verdict {
             Verdict::Accept => &mut self.accepted,

@@ -386,6 +386,11 @@ fn received_routes_are_judged_counted_and_dropped() {
     assert_eq!(bench.ended(&outputs).error, ErrorCode::Update(UpdateSubcode::InvalidNetworkField));
     expected.reset = 1;
     assert_eq!((bench.machine.updates_received(), expected.updates()), (expected, 6));
+    // One that can't be read ends the session as well, and is counted.
+    let mut bench = Bench::at(config(), State::Established);
+    let error = WireError::MalformedAttributeList("longer than the message");
+    bench.give(Input::Malformed { kind: Some(MessageType::Update), error });
+    assert_eq!(bench.machine.updates_received(), Received { reset: 1, ..Received::default() });
 }
 
 /// RFC 9687: silence in the other direction.
@@ -463,39 +468,39 @@ fn refreshes_are_marked_where_both_sides_know_marks() {
     assert_eq!(bench.machine.state(), State::Established);
 }
 
-/// RFC 4271 6.8, RFC 6286 section 2.3.
-#[test]
-fn of_two_connections_both_sides_keep_the_same() {
-    use Survivor::{Accepted, Dialled};
-    let (low, high) = ((id(1), asn(64513)), (id(2), asn(64512)));
-    let confirm = |which, ours, theirs| survivor(State::OpenConfirm, which, ours, theirs);
-    for which in [Dialled, Accepted] {
-        // What one side has dialled the other has accepted.
-        assert_eq!(confirm(which, high, low), Some(Dialled));
-        assert_eq!(confirm(which, low, high), Some(Accepted));
-        let same = (id(1), asn(64512));
-        assert_eq!(confirm(which, low, same), Some(Dialled));
-        assert_eq!(confirm(which, same, low), Some(Accepted));
-        assert_eq!(survivor(State::Established, which, low, high), Some(which));
-        for state in [State::Idle, State::Connect, State::Active, State::OpenSent] {
-            assert_eq!(survivor(state, which, low, high), None);
-        }
-    }
-}
-
 #[test]
 fn the_last_notification_in_each_direction_is_kept() {
     let mut bench = Bench::at(config(), State::Established);
     let bye = Notification::cease(CeaseSubcode::AdministrativeShutdown, "until 9");
     bench.give(Input::Received(Message::Notification(bye.clone())));
+    let heard = bench.now;
     bench.wait(SECOND);
     bench.give(Input::Connected { router_id: id(1) });
     assert!(bench.machine.sent_open().is_some());
     bench.give(Input::Received(Message::Keepalive));
     let kept = bench.machine.notifications();
-    assert_eq!(kept.received, Some(bye));
+    assert_eq!(kept.received, Some((bye, heard)));
     let error = ErrorCode::Fsm(FsmSubcode::UnexpectedInOpenSent);
-    assert_eq!(kept.sent, Some(Notification { error, data: vec![4] }));
+    assert_eq!(kept.sent, Some((Notification { error, data: vec![4] }, bench.now)));
+
+    // Whatever ends a session with words of ours is kept, the timers and the operator too.
+    let mut bench = Bench::at(config(), State::Established);
+    bench.wait(90 * SECOND);
+    let sent = |bench: &Bench| bench.machine.notifications().sent.clone().map(|(sent, _)| sent);
+    while bench.machine.state() == State::Established {
+        bench.wait(90 * SECOND);
+    }
+    assert_eq!(sent(&bench), Some(Notification::new(ErrorCode::HoldTimerExpired)));
+    let mut bench = Bench::at(Config { hold_time: 0, ..config() }, State::Established);
+    bench.give(Input::Written { octets: 0, left: 19 });
+    while bench.machine.state() == State::Established {
+        bench.give(Input::Received(Message::Keepalive));
+        bench.wait(20 * SECOND);
+    }
+    assert_eq!(sent(&bench), Some(Notification::new(ErrorCode::SendHoldTimerExpired)));
+    let mut bench = Bench::at(config(), State::Established);
+    bench.give(Input::Stop(Stop::Shutdown("until 10".to_owned())));
+    assert_eq!(sent(&bench).unwrap().text(), Some("until 10"));
 }
 
 /// RFC 4271 4.2 and 6.2: of the peer's hold times only 1 and 2 s are refused, and the lower one counts.
@@ -535,4 +540,52 @@ fn silence_leads_to_a_fresh_connection() {
     assert_eq!(bench.now - begin, 90 * SECOND);
     let outputs = bench.wait(SECOND);
     assert!(matches!(outputs.as_slice(), [Output::Connect, Output::Changed(_)]), "{outputs:?}");
+}
+
+/// The process stood still beyond the hold time. A peer that goes on talking stays; one that is gone is left a keepalive's time
+/// later, once and for all.
+#[test]
+fn a_process_that_stood_still_accuses_nobody() {
+    let stand_still = || {
+        let mut bench = Bench::at(config(), State::Established);
+        bench.now += 120 * SECOND;
+        assert_eq!(bench.give(Input::Stalled), []);
+        bench.machine.handle_timeout(bench.now);
+        assert_eq!(bench.outputs(), [Output::Send(Message::Keepalive)]);
+        bench
+    };
+    let mut bench = stand_still();
+    bench.now += 29 * SECOND;
+    bench.give(Input::Received(Message::Keepalive));
+    assert_eq!(bench.wait(89 * SECOND), [Output::Send(Message::Keepalive)]);
+    assert_eq!(bench.machine.state(), State::Established);
+    // Whoever is told so all the time still comes to an end with a peer that is gone.
+    let mut bench = stand_still();
+    let begin = bench.now;
+    while bench.machine.state() == State::Established {
+        bench.give(Input::Stalled);
+        bench.now += SECOND;
+        bench.machine.handle_timeout(bench.now);
+        bench.outputs();
+    }
+    assert_eq!(bench.now - begin, 30 * SECOND);
+    // It isn't told so in vain: a silence that began anew is forgiven anew. One that isn't due soon needs no forgiveness.
+    let mut bench = stand_still();
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Stalled);
+    bench.now += 100 * SECOND;
+    bench.give(Input::Stalled);
+    bench.machine.handle_timeout(bench.now);
+    assert_eq!(bench.machine.state(), State::Established);
+    // The send hold timer, too; where there is no connection there is nothing to forgive.
+    let mut bench = stand_still();
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Written { octets: 0, left: 9 });
+    bench.now += 500 * SECOND;
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Stalled);
+    bench.machine.handle_timeout(bench.now);
+    assert_eq!(bench.machine.state(), State::Established);
+    let mut bench = Bench::new(config());
+    assert_eq!((bench.give(Input::Stalled), bench.machine.next_timeout()), (vec![], None));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::shell::grpc::api::{Allocation, Counters, Route};
+use crate::shell::grpc::api::{Allocation, Counters, FailedCheck, Route};
 
 fn established() -> Session {
     Session {
@@ -14,7 +14,8 @@ fn established() -> Session {
         families: vec!["IPv4".into(), "IPv6".into()],
         no_next_hop: vec!["IPv6".into()],
         timers: Some(Timers {
-            hold_configured: 180,
+            hold_configured: 60,
+            hold_offered: Some(180),
             hold: Some(90),
             keepalive_configured_ms: None,
             keepalive_ms: Some(30_000),
@@ -29,6 +30,7 @@ fn established() -> Session {
             withdrawn: 1,
             refused: 0,
             end_of_rib: vec!["IPv4".into()],
+            verdicts: Some(Verdicts { treated_as_withdraw: 1, ..Verdicts::default() }),
         }),
         last_error: Some("hold timer expired".into()),
         last_sent: Some(LastNotification { message: "Hold Timer Expired".into(), ago_ms: 11_046_000 }),
@@ -42,6 +44,24 @@ fn established() -> Session {
             large_communities: vec!["64512:1:2".into()],
             as_path_prepend: 2,
         }],
+        routes_pending: Some(4),
+        totals: Some(Totals {
+            established: 2,
+            sent: Some(Messages {
+                opens: 3,
+                updates: 5,
+                notifications: 1,
+                keepalives: 400,
+                route_refreshes: 0,
+            }),
+            received: Some(Messages { opens: 2, updates: 4, keepalives: 399, ..Messages::default() }),
+            verdicts: Some(Verdicts {
+                accepted: 1,
+                attribute_discarded: 1,
+                treated_as_withdraw: 1,
+                session_reset: 1,
+            }),
+        }),
     }
 }
 
@@ -85,6 +105,10 @@ fn status() -> GetStatusResponse {
         }],
         warnings: vec![],
         manifest_errors: vec!["web.yaml: document 2, line 14: a tab stands where a space is needed".into()],
+        failed_checks: vec![FailedCheck {
+            name: "metrics".into(),
+            why: "127.0.0.1:7472: Address already in use (os error 98)".into(),
+        }],
     }
 }
 
@@ -123,6 +147,8 @@ fn the_exit_status_says_whether_something_is_wrong() {
     assert!(is_fine(&status, show(true, true, true)));
     status.errors.clear();
     status.manifest_errors.clear();
+    assert!(!is_fine(&status, show(false, false, false)));
+    status.failed_checks.clear();
     status.allocations.truncate(1);
     assert!(is_fine(&status, show(false, false, false)));
 }
@@ -132,5 +158,9 @@ fn a_state_is_a_name_in_json() {
     let json = serde_json::to_value(status()).unwrap();
     assert_eq!(json["sessions"][0]["state"], "Established");
     assert_eq!(json["sessions"][0]["routeCount"], 1);
+    assert_eq!(json["sessions"][0]["routesPending"], 4);
+    assert_eq!(json["sessions"][0]["counters"]["verdicts"]["treatedAsWithdraw"], 1);
+    assert_eq!(json["sessions"][0]["totals"]["verdicts"]["sessionReset"], 1);
+    assert_eq!(json["sessions"][0]["totals"]["sent"]["keepalives"], 400);
     assert_eq!(json["manifestErrors"].as_array().map(Vec::len), Some(1));
 }

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ferrolb_core::bgp::fsm::{Reason, State, Stop};
+use ferrolb_core::bgp::fsm::{Notifications, Reason, State, Stop};
 use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
 use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
-use ferrolb_core::bgp::wire::{self, ErrorCode, Notification, Open};
-use ferrolb_core::types::{AddressRange, Family, FamilySet, NodeName};
+use ferrolb_core::bgp::wire;
+use ferrolb_core::types::{AddressRange, Family, FamilySet, GroupId, NodeName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::measure::Measured;
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, Opens, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
+
+/// How far two lines of the log about a thread that is late are apart, at least.
+const STALLS_APART: Duration = Duration::from_secs(10);
 
 /// What all tasks of the thread share.
 pub(super) struct Shared {
@@ -29,6 +33,9 @@ pub(super) struct Shared {
     events: mpsc::Sender<Event>,
     /// Events that found no room.
     lost: Cell<u64>,
+    written: Box<dyn Fn(Duration) + Send>,
+    /// When it was last said that this thread was late.
+    told_stalled: Cell<Option<Instant>>,
 }
 
 /// What changes of it.
@@ -37,6 +44,7 @@ pub(super) struct Shelf {
     pub(super) sessions: BTreeMap<SessionId, Entry>,
     pub(super) service_ranges: Vec<AddressRange>,
     pub(super) internal_ipv4: Option<Ipv4Addr>,
+    measured: Measured,
 }
 
 /// A session, as the control task sees it.
@@ -46,14 +54,15 @@ pub(super) struct Entry {
     pub(super) stop: Option<Stop>,
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
-    /// What the peer offered, while it is Established.
-    pub(super) their_open: Option<Arc<Open>>,
+    /// What we and what the peer offered, while it is Established.
+    pub(super) opens: Option<Arc<Opens>>,
     pub(super) counters: Counters,
-    last_sent: Option<(Notification, Instant)>,
-    last_received: Option<(Notification, Instant)>,
+    notifications: Notifications,
     /// What the present connection was made with.
     pub(super) made_with: Option<Rc<SessionSpec>>,
     pub(super) totals: Totals,
+    /// Octets of messages that the socket hasn't taken yet.
+    pub(super) waiting: usize,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -110,6 +119,7 @@ impl Control {
             sessions: BTreeMap::new(),
             service_ranges: Vec::new(),
             internal_ipv4: config.internal_ipv4,
+            measured: Measured::default(),
         };
         let shared = Shared {
             node: config.node,
@@ -118,15 +128,18 @@ impl Control {
             addresses: config.addresses,
             events: config.events,
             lost: Cell::new(0),
+            written: config.written,
+            told_stalled: Cell::new(None),
         };
         Control { shared: Rc::new(shared), tasks: BTreeMap::new(), last_id: 0 }
     }
 
     /// Applies a change as one: no session sees a part of it.
     fn apply(&mut self, update: Update) {
-        let Update { sessions, groups, service_ranges, internal_ipv4 } = update;
+        let Update { sessions, groups, service_ranges, internal_ipv4, noticed } = update;
         let new_ranges = service_ranges.is_some();
         let mut dropped = Vec::new();
+        let touched: Vec<GroupId> = groups.iter().map(|(group, _)| *group).collect();
         let now = Instant::now();
         {
             let mut shelf = self.shared.state.borrow_mut();
@@ -158,7 +171,11 @@ impl Control {
         if new_ranges {
             self.update_next_hops();
         }
-        self.shared.state.borrow().ring_where_work_is();
+        let mut shelf = self.shared.state.borrow_mut();
+        if let Some(noticed) = noticed {
+            shelf.measure(noticed, &touched);
+        }
+        shelf.ring_where_work_is();
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -230,12 +247,12 @@ impl Control {
             spec: spec.clone(),
             stop: None,
             agreement: None,
-            their_open: None,
+            opens: None,
             counters: Counters::default(),
-            last_sent: None,
-            last_received: None,
+            notifications: Notifications::default(),
             made_with: None,
             totals: Totals::default(),
+            waiting: 0,
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -290,11 +307,11 @@ impl Control {
                 counters: entry.counters,
                 pending: entry.pending(),
                 totals: entry.totals,
+                waiting: entry.waiting,
                 progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
-                their_open: entry.their_open.clone(),
-                last_sent: entry.last_sent.clone(),
-                last_received: entry.last_received.clone(),
+                opens: entry.opens.clone(),
+                notifications: entry.notifications.clone(),
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
             .collect();
@@ -343,6 +360,30 @@ impl Shared {
         }
     }
 
+    /// The socket of a session has taken all that there was.
+    pub(super) fn tell_written(&self, id: SessionId) {
+        let mut shelf = self.state.borrow_mut();
+        if shelf.measured.is_empty() || shelf.rib.has_work(id) {
+            return;
+        }
+        for noticed in shelf.measured.written(id) {
+            (self.written)(noticed.elapsed());
+        }
+    }
+
+    /// This thread was so late; all sessions notice it, and it is said once.
+    pub(super) fn tell_stalled(&self, late: Duration) {
+        if self.told_stalled.get().is_none_or(|told| told.elapsed() >= STALLS_APART) {
+            self.told_stalled.set(Some(Instant::now()));
+            let seconds = late.as_secs_f64();
+            tracing::warn!(
+                event = "stalled",
+                seconds,
+                "the thread of the BGP sessions didn't get to run for a while; no peer is blamed for it"
+            );
+        }
+    }
+
     pub(super) fn tell(&self, event: Event) {
         match self.events.try_send(event) {
             Ok(()) => {
@@ -366,7 +407,20 @@ impl Shelf {
     /// A session's task has ended.
     pub(super) fn forget(&mut self, id: SessionId) {
         self.sessions.remove(&id);
+        self.detach(id);
+    }
+
+    /// A session isn't Established any more.
+    pub(super) fn detach(&mut self, id: SessionId) {
         self.rib.detach(id);
+        self.measured.ended(id);
+    }
+
+    /// The sessions in these groups that have something to send now have it for a change that was noticed then.
+    fn measure(&mut self, noticed: Instant, groups: &[GroupId]) {
+        let concerned = self.sessions.iter().filter(|(_, entry)| groups.contains(&entry.spec.group));
+        let busy = concerned.map(|(id, _)| *id).filter(|id| self.rib.has_work(*id)).collect();
+        self.measured.begin(noticed, busy);
     }
 
     fn ring_where_work_is(&self) {
@@ -387,38 +441,23 @@ impl Entry {
         self.made_with.as_ref().map_or_else(Vec::new, |made_with| made_with.pending(&self.spec))
     }
 
-    /// The session has changed its state.
-    pub(super) fn enter(&mut self, new: State, reason: &Reason) {
+    /// The session has changed its state; `notifications` are those that its machine knows of.
+    pub(super) fn enter(&mut self, new: State, reason: &Reason, notifications: &Notifications) {
         self.state = new;
         self.since = Instant::now();
         match new {
             State::Idle | State::Active => {
-                self.note_notification(reason);
+                self.notifications.clone_from(notifications);
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
-                self.their_open = None;
+                self.waiting = 0;
+                self.opens = None;
                 self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;
             }
             State::OpenSent => self.counters = Counters::default(),
             State::Established => self.totals.established += 1,
             State::Connect | State::OpenConfirm => {}
-        }
-    }
-
-    fn note_notification(&mut self, reason: &Reason) {
-        match reason {
-            Reason::NotificationReceived(notification) => {
-                self.last_received = Some((notification.clone(), self.since));
-            }
-            Reason::NotificationSent { notification, .. } => {
-                self.last_sent = Some((notification.clone(), self.since));
-            }
-            Reason::HoldTimerExpired => {
-                self.last_sent = Some((Notification::new(ErrorCode::HoldTimerExpired), self.since));
-            }
-            Reason::Refused { how, .. } => self.note_notification(how),
-            _ => {}
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod control;
 mod link;
+mod measure;
 mod session;
 mod spec;
 
@@ -28,7 +29,7 @@ use ferrolb_core::bgp::local::InterfaceAddress;
 use ferrolb_core::types::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use spec::{Event, GroupChange, SessionSpec, SessionStatus, Update};
+pub use spec::{Event, GroupChange, Messages, SessionSpec, SessionStatus, Update, Verdicts};
 
 /// How many commands may wait.
 const COMMANDS: usize = 64;
@@ -45,6 +46,9 @@ pub struct WireConfig {
     pub addresses: watch::Receiver<Arc<[InterfaceAddress]>>,
     /// Takes the events.
     pub events: mpsc::Sender<Event>,
+    /// Is told how long it took from when a change was noticed until the first session's socket had taken all that
+    /// followed from it; of changes that no session had to be sent anything for, nothing is told. It mustn't block.
+    pub written: Box<dyn Fn(Duration) + Send>,
 }
 
 /// The wire thread has ended.

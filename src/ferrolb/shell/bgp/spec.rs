@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferrolb_core::bgp::fsm::{self, Reason, Role, State};
+use ferrolb_core::bgp::fsm::{self, Notifications, Reason, Role, State};
 use ferrolb_core::bgp::rib_out::{Filled, Progress};
-use ferrolb_core::bgp::wire::{MessageType, Notification, Open};
+use ferrolb_core::bgp::wire::{MessageType, Open};
 use ferrolb_core::config::{Peer, PeerTarget};
 use ferrolb_core::types::{
     AddressRange, Asn, Family, FamilySet, GroupId, Password, RemoteAs, RouteAttributes, RouterId,
@@ -132,6 +132,9 @@ pub struct Update {
     pub service_ranges: Option<Vec<AddressRange>>,
     /// The node's IPv4 InternalIP, or that it has none: for router IDs, from the next connection on.
     pub internal_ipv4: Option<Option<Ipv4Addr>>,
+    /// When the change was noticed that this follows from: how long it took until it was written is told
+    /// ([`WireConfig::written`](super::WireConfig)).
+    pub noticed: Option<Instant>,
 }
 
 /// A change to one group's routes.
@@ -191,18 +194,28 @@ pub struct SessionStatus {
     pub pending: Vec<&'static str>,
     /// Counts of all connections since the session was started, or restarted by an edit.
     pub totals: Totals,
+    /// Octets of messages that are made and that its socket hasn't taken yet: a burst of UPDATEs and a message at most, however
+    /// many routes wait.
+    pub waiting: usize,
     /// How many prefixes the peer was sent and still has, and how many wait.
     pub progress: Progress,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
-    /// What the peer offers, while it stands.
-    pub their_open: Option<Arc<Open>>,
-    /// The last NOTIFICATION that it was sent, and when.
-    pub last_sent: Option<(Notification, Instant)>,
-    /// The last NOTIFICATION that came from it, and when.
-    pub last_received: Option<(Notification, Instant)>,
+    /// What both offered, while it stands.
+    pub opens: Option<Arc<Opens>>,
+    /// The last NOTIFICATION in each direction, over all connections since the session was started.
+    pub notifications: Notifications,
     /// What the peer was sent and still has; `None` where it wasn't asked for.
     pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
+}
+
+/// The OPENs of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opens {
+    /// Ours.
+    pub ours: Open,
+    /// The peer's.
+    pub theirs: Open,
 }
 
 /// What both sides of a session agreed on.
@@ -250,6 +263,37 @@ pub struct Totals {
     pub sent: Messages,
     /// Messages received, wrong ones with a good header included.
     pub received: Messages,
+    /// What became of the UPDATEs among them.
+    pub verdicts: Verdicts,
+}
+
+/// Counts of UPDATEs received, by what RFC 7606 makes of them; their routes are dropped in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Without a fault.
+    pub accepted: u64,
+    /// In order but for attributes that don't count.
+    pub attribute_discarded: u64,
+    /// Whose routes would count as withdrawn.
+    pub treated_as_withdraw: u64,
+    /// That ended the session.
+    pub reset: u64,
+}
+
+impl Verdicts {
+    /// Of one connection.
+    pub fn of(received: &fsm::Received) -> Verdicts {
+        let fsm::Received { accepted, attribute_discarded, treated_as_withdraw, reset, .. } = *received;
+        Verdicts { accepted, attribute_discarded, treated_as_withdraw, reset }
+    }
+
+    /// Adds what `after` has more than `before`, of the same connection.
+    pub(super) fn add_growth(&mut self, before: Verdicts, after: Verdicts) {
+        self.accepted += after.accepted.saturating_sub(before.accepted);
+        self.attribute_discarded += after.attribute_discarded.saturating_sub(before.attribute_discarded);
+        self.treated_as_withdraw += after.treated_as_withdraw.saturating_sub(before.treated_as_withdraw);
+        self.reset += after.reset.saturating_sub(before.reset);
+    }
 }
 
 /// Counts of messages by their type.

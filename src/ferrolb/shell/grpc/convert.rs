@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use super::api;
 use super::api::watch_event::Change;
-use crate::shell::bgp::{Event, SessionSpec, SessionStatus};
+use crate::shell::bgp::{Event, Messages, SessionSpec, SessionStatus, Verdicts};
 
 /// A session; `peer` is its configuration, `routes` asks for each route that it was sent.
 pub(super) fn session(
@@ -24,6 +24,7 @@ pub(super) fn session(
     now: Instant,
 ) -> api::Session {
     let agreed = status.agreed.as_ref();
+    let opens = status.opens.as_deref();
     let spec = peer.and_then(|p| SessionSpec::of(p, GroupId(0)));
     let counters = &status.counters;
     let since = |(notification, then): &(Notification, Instant)| api::LastNotification {
@@ -47,13 +48,13 @@ pub(super) fn session(
             keepalive_configured_ms: s.session.keepalive_time.map(timer),
             keepalive_ms: agreed.map(|a| a.keepalive_time.map_or(0, timer)),
             connect_ms: timer(s.session.connect_cap),
+            hold_offered: opens.map(|o| u32::from(o.ours.hold_time)),
         }),
-        capabilities_sent: spec.as_ref().map(offered).unwrap_or_default(),
-        capabilities_received: status
-            .their_open
-            .as_ref()
-            .map(|o| capabilities(&o.capabilities))
-            .unwrap_or_default(),
+        capabilities_sent: match opens {
+            Some(opens) => capabilities(&opens.ours.capabilities),
+            None => spec.as_ref().map(offered).unwrap_or_default(),
+        },
+        capabilities_received: opens.map(|o| capabilities(&o.theirs.capabilities)).unwrap_or_default(),
         counters: Some(api::Counters {
             updates_sent: counters.updates_sent,
             updates_received: counters.updates_received,
@@ -61,14 +62,32 @@ pub(super) fn session(
             withdrawn: counters.withdrawn,
             refused: counters.refused,
             end_of_rib: families(counters.end_of_rib),
+            verdicts: Some(verdicts(Verdicts::of(&counters.received))),
         }),
         last_error: status.last_error.as_ref().map(ToString::to_string),
-        last_sent: status.last_sent.as_ref().map(since),
-        last_received: status.last_received.as_ref().map(since),
+        last_sent: status.notifications.sent.as_ref().map(since),
+        last_received: status.notifications.received.as_ref().map(since),
         pending: status.pending.iter().map(ToString::to_string).collect(),
         route_count: Some(status.progress.sent as u64),
         routes: status.routes.iter().flatten().filter(|_| routes).map(route).collect(),
+        routes_pending: Some(status.progress.pending as u64),
+        totals: Some(api::Totals {
+            established: status.totals.established,
+            sent: Some(messages(&status.totals.sent)),
+            received: Some(messages(&status.totals.received)),
+            verdicts: Some(verdicts(status.totals.verdicts)),
+        }),
     }
+}
+
+fn verdicts(verdicts: Verdicts) -> api::Verdicts {
+    let Verdicts { accepted, attribute_discarded, treated_as_withdraw, reset } = verdicts;
+    api::Verdicts { accepted, attribute_discarded, treated_as_withdraw, session_reset: reset }
+}
+
+fn messages(messages: &Messages) -> api::Messages {
+    let Messages { opens, updates, notifications, keepalives, route_refreshes } = *messages;
+    api::Messages { opens, updates, notifications, keepalives, route_refreshes }
 }
 
 /// What a peer was sent that carries one of the addresses.

@@ -1,12 +1,11 @@
 //! Where the main loop answers questions and tells what changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_core::alloc::Allocation;
-use ferrolb_core::config::Config;
-use ferrolb_core::engine::{Announcement, Engine, Outcome};
+use ferrolb_core::decide::Reason;
+use ferrolb_core::engine::{Announcement, Engine, Outcome, Snapshot};
 use ferrolb_core::plan::{self, Context, Only};
 use ferrolb_core::types::{Issue, NodeName, ObjectKey, ServiceKey};
 use jiff::Timestamp;
@@ -36,16 +35,15 @@ pub struct Scope {
 
 /// A question.
 pub(super) enum Question {
-    Status(oneshot::Sender<Standing>),
-    Explain { request: super::api::ExplainRequest, answer: oneshot::Sender<Result<Explained, Status>> },
+    Standing(oneshot::Sender<Standing>),
     Watch(oneshot::Sender<Watch>),
 }
 
 /// How things stand, as far as the engine knows.
 pub(super) struct Standing {
-    pub(super) config: Arc<Config>,
-    pub(super) allocations: Vec<(ServiceKey, Allocation)>,
-    pub(super) manifest_errors: Vec<String>,
+    pub(super) scope: Scope,
+    pub(super) engine: Snapshot,
+    pub(super) manifest_errors: BTreeSet<String>,
 }
 
 /// What becomes of a service.
@@ -59,7 +57,9 @@ pub(super) struct Explained {
 
 /// Changes from now on, and how things stood before.
 pub(super) struct Watch {
-    pub(super) before: Vec<WatchEvent>,
+    pub(super) before: Standing,
+    /// Whether the node announces each service that has an address, or why not.
+    pub(super) announcements: HashMap<ServiceKey, Option<Reason>>,
     pub(super) changes: broadcast::Receiver<WatchEvent>,
 }
 
@@ -100,76 +100,21 @@ impl Desk {
     pub fn answer(&self, question: Taken, engine: &Engine) {
         // Whoever asked may have gone.
         match question.0 {
-            Question::Status(answer) => drop(answer.send(self.standing(engine))),
-            Question::Explain { request, answer } => drop(answer.send(self.explain(&request, engine))),
-            Question::Watch(answer) => {
-                let before = self.before(engine);
-                drop(answer.send(Watch { before, changes: self.changes.subscribe() }));
-            }
+            Question::Standing(answer) => drop(answer.send(self.standing(engine))),
+            Question::Watch(answer) => drop(answer.send(Watch {
+                before: self.standing(engine),
+                announcements: engine.routes().reasons().clone(),
+                changes: self.changes.subscribe(),
+            })),
         }
     }
 
     fn standing(&self, engine: &Engine) -> Standing {
-        let mut allocations: Vec<_> =
-            engine.allocator().iter().map(|(key, allocation)| (key.clone(), allocation.clone())).collect();
-        allocations.sort_by(|a, b| a.0.cmp(&b.0));
         Standing {
-            config: engine.config().clone(),
-            allocations,
-            manifest_errors: self.manifest_errors.iter().cloned().collect(),
+            scope: self.scope.clone(),
+            engine: engine.snapshot(),
+            manifest_errors: self.manifest_errors.clone(),
         }
-    }
-
-    fn explain(&self, request: &super::api::ExplainRequest, engine: &Engine) -> Result<Explained, Status> {
-        let Scope { node, namespace, class } = &self.scope;
-        let service = match request.service.split_once('/') {
-            Some((namespace, name)) => ServiceKey::new(namespace, name),
-            None => ServiceKey::new("default", &request.service),
-        };
-        let asked_node = (!request.node.is_empty()).then(|| NodeName::new(&request.node));
-        if let Some(asked) =
-            asked_node.as_ref().filter(|asked| !engine.nodes().iter().any(|n| n.name == **asked))
-        {
-            return Err(Status::not_found(format!("there is no Node {:?}", asked.as_str())));
-        }
-        let peer = (!request.peer.is_empty()).then_some(request.peer.as_str());
-        let missing =
-            |name: &&str| engine.world().config_object(&ObjectKey::new("BGPPeer", namespace, name)).is_none();
-        if let Some(name) = peer.filter(missing) {
-            return Err(Status::not_found(format!("there is no BGPPeer {name:?}")));
-        }
-        let context = Context { system_namespace: namespace, class: class.as_deref() };
-        let only = Only { node: asked_node.as_ref(), peer };
-        let explanation = plan::explain(&engine.decisions(), &context, &service, only)
-            .ok_or_else(|| Status::not_found(format!("there is no Service {service}")))?;
-        let json = serde_json::to_string(&explanation)
-            .map_err(|e| Status::internal(format!("can't write JSON: {e}")))?;
-        let ips = || engine.allocator().get(&service).map(|a| a.ips.clone()).unwrap_or_default();
-        Ok(Explained {
-            json,
-            text: explanation.to_string(),
-            fine: explanation.error.is_none() && explanation.is_announced(),
-            own: asked_node.is_none_or(|asked| asked == *node).then(ips),
-        })
-    }
-
-    /// How things stand, as events.
-    fn before(&self, engine: &Engine) -> Vec<WatchEvent> {
-        let config = engine.config();
-        let issues =
-            config.errors.iter().map(|i| (true, i)).chain(config.warnings.iter().map(|i| (false, i)));
-        let manifests = self.manifest_errors.iter().map(|m| manifest_change(m, false));
-        let mut allocations: Vec<_> = engine.allocator().iter().collect();
-        allocations.sort_by(|a, b| a.0.cmp(b.0));
-        let mut announcements: Vec<_> = engine.routes().reasons().iter().collect();
-        announcements.sort_by(|a, b| a.0.cmp(b.0));
-        let changes = manifests
-            .chain(issues.map(|(error, issue)| Change::Issue(convert::issue_change(error, issue, false))))
-            .chain(allocations.into_iter().map(|(key, a)| Change::Allocation(convert::allocation(key, a))))
-            .chain(
-                announcements.into_iter().map(|(key, reason)| announcement(key, reason.map(|r| r.code()))),
-            );
-        changes.map(|change| event(change, true)).collect()
     }
 
     /// Tells what followed from a batch of changes.
@@ -227,6 +172,72 @@ impl Desk {
     }
 }
 
+impl Standing {
+    /// What becomes of a service.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`: there is no such service, node or peer.
+    pub(super) fn explain(&self, request: &super::api::ExplainRequest) -> Result<Explained, Status> {
+        let Scope { node, namespace, class } = &self.scope;
+        let decisions = self.engine.decisions();
+        let service = match request.service.split_once('/') {
+            Some((namespace, name)) => ServiceKey::new(namespace, name),
+            None => ServiceKey::new("default", &request.service),
+        };
+        let asked_node = (!request.node.is_empty()).then(|| NodeName::new(&request.node));
+        if let Some(asked) =
+            asked_node.as_ref().filter(|asked| !decisions.nodes.iter().any(|n| n.name == **asked))
+        {
+            return Err(Status::not_found(format!("there is no Node {:?}", asked.as_str())));
+        }
+        let peer = (!request.peer.is_empty()).then_some(request.peer.as_str());
+        let missing = |name: &&str| {
+            decisions.world.config_object(&ObjectKey::new("BGPPeer", namespace, name)).is_none()
+        };
+        if let Some(name) = peer.filter(missing) {
+            return Err(Status::not_found(format!("there is no BGPPeer {name:?}")));
+        }
+        let context = Context { system_namespace: namespace, class: class.as_deref() };
+        let only = Only { node: asked_node.as_ref(), peer };
+        let explanation = plan::explain(&decisions, &context, &service, only)
+            .ok_or_else(|| Status::not_found(format!("there is no Service {service}")))?;
+        let json = serde_json::to_string(&explanation)
+            .map_err(|e| Status::internal(format!("can't write JSON: {e}")))?;
+        let ips = || decisions.allocator.get(&service).map(|a| a.ips.clone()).unwrap_or_default();
+        Ok(Explained {
+            json,
+            text: explanation.to_string(),
+            fine: explanation.error.is_none() && explanation.is_announced(),
+            own: asked_node.is_none_or(|asked| asked == *node).then(ips),
+        })
+    }
+
+    /// What the services hold, by their names.
+    pub(super) fn allocations(&self) -> Vec<super::api::Allocation> {
+        let allocator = self.engine.decisions().allocator;
+        allocator.iter().map(|(key, allocation)| convert::allocation(key, allocation)).collect()
+    }
+}
+
+impl Watch {
+    /// How things stood before, as events.
+    pub(super) fn before(&self) -> Vec<WatchEvent> {
+        let config = self.before.engine.config();
+        let issues =
+            config.errors.iter().map(|i| (true, i)).chain(config.warnings.iter().map(|i| (false, i)));
+        let manifests = self.before.manifest_errors.iter().map(|m| manifest_change(m, false));
+        let mut announcements: Vec<_> = self.announcements.iter().collect();
+        announcements.sort_by(|a, b| a.0.cmp(b.0));
+        let changes = manifests
+            .chain(issues.map(|(error, issue)| Change::Issue(convert::issue_change(error, issue, false))))
+            .chain(self.before.allocations().into_iter().map(Change::Allocation))
+            .chain(
+                announcements.into_iter().map(|(key, reason)| announcement(key, reason.map(|r| r.code()))),
+            );
+        changes.map(|change| event(change, true)).collect()
+    }
+}
+
 /// An event of this moment.
 pub(super) fn event(change: Change, initial: bool) -> WatchEvent {
     WatchEvent { time_ms: Timestamp::now().as_millisecond(), initial, change: Some(change) }
@@ -245,12 +256,8 @@ fn announcement(service: &ServiceKey, reason: Option<&str>) -> Change {
 }
 
 impl Inquirer {
-    pub(super) async fn status(&self) -> Result<Standing, Status> {
-        self.ask(Question::Status).await
-    }
-
-    pub(super) async fn explain(&self, request: super::api::ExplainRequest) -> Result<Explained, Status> {
-        self.ask(|answer| Question::Explain { request, answer }).await?
+    pub(super) async fn standing(&self) -> Result<Standing, Status> {
+        self.ask(Question::Standing).await
     }
 
     pub(super) async fn watch(&self) -> Result<Watch, Status> {

@@ -1,28 +1,31 @@
 //! The gRPC service, and the task that serves it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
-use tracing::error;
+use tracing::{error, info};
 
 use super::api::introspection_server::{Introspection, IntrospectionServer};
 use super::api::watch_event::Change;
 use super::api::{
-    ExplainRequest, ExplainResponse, GetStatusRequest, GetStatusResponse, SnapshotEnd, WatchEvent,
-    WatchRequest,
+    ExplainRequest, ExplainResponse, FailedCheck, GetStatusRequest, GetStatusResponse, SnapshotEnd,
+    WatchEvent, WatchRequest,
 };
 use super::convert;
-use super::desk::{Explained, Inquirer, Standing, Watch, event};
+use super::desk::{Explained, Inquirer, event};
 use super::socket::{self, Listener, SocketFile};
 use crate::shell::bgp::{SessionStatus, WireObserver};
+use crate::shell::telemetry::health::Health;
 
 /// How long the main loop and the wire thread may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,14 +33,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How many questions one connection may have open.
 const CONCURRENCY: usize = 16;
+/// How many services are explained at a time: each takes a processor, and what the engine changes meanwhile is copied.
+const EXPLANATIONS: usize = 1;
+/// How long until a socket that couldn't be bound is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 
-/// What a role says of itself.
-#[derive(Clone, Debug)]
+/// What a role says of itself, and whom it lets be asked.
+#[derive(Clone)]
 pub struct About {
     /// Its name, such as `standalone`.
     pub role: &'static str,
     /// The node that it announces for.
     pub node: String,
+    /// Its main loop.
+    pub desk: Inquirer,
+    /// Its wire thread.
+    pub wire: WireObserver,
+    /// What can't be bound; it is told of the socket too.
+    pub health: Health,
 }
 
 /// A running server; it ends, and its socket goes, when this is dropped.
@@ -50,7 +63,7 @@ pub struct Serving {
 ///
 /// # Errors
 /// One sentence why the socket can't be bound.
-pub fn serve(path: &Path, about: About, desk: Inquirer, wire: WireObserver) -> Result<Serving, String> {
+pub fn serve(path: &Path, about: About) -> Result<Serving, String> {
     let Listener { listener, file } = socket::listen(path)?;
     let connections = stream::unfold(listener, |listener| async move {
         loop {
@@ -60,7 +73,12 @@ pub fn serve(path: &Path, about: About, desk: Inquirer, wire: WireObserver) -> R
             }
         }
     });
-    let service = Service { about, started: Instant::now(), started_at: Timestamp::now(), desk, wire };
+    let service = Service {
+        about,
+        started: Instant::now(),
+        started_at: Timestamp::now(),
+        explaining: Arc::new(Semaphore::new(EXPLANATIONS)),
+    };
     let server = Server::builder()
         .concurrency_limit_per_connection(CONCURRENCY)
         .add_service(IntrospectionServer::new(service))
@@ -73,17 +91,46 @@ pub fn serve(path: &Path, about: About, desk: Inquirer, wire: WireObserver) -> R
     Ok(Serving { _task: AbortOnDropHandle::new(task), _file: file })
 }
 
+/// Serves at a Unix socket until this is dropped. A socket that can't be bound is an error in the log and a red check, and is
+/// tried again; whoever calls this goes on in any case.
+pub fn keep_serving(path: PathBuf, about: About) -> AbortOnDropHandle<()> {
+    serve_retrying(path, about, RETRY)
+}
+
+pub(super) fn serve_retrying(path: PathBuf, about: About, pause: Duration) -> AbortOnDropHandle<()> {
+    let mut attempt = serve(&path, about.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut told = false;
+        let _serving = loop {
+            match attempt {
+                Ok(serving) => break serving,
+                Err(why) => {
+                    if !told {
+                        error!(event = "socketNotBound", error = %why, "nobody can look in; announcing goes on");
+                    }
+                    told = true;
+                    about.health.not_bound("socket", why);
+                    tokio::time::sleep(pause).await;
+                    attempt = serve(&path, about.clone());
+                }
+            }
+        };
+        about.health.bound("socket");
+        info!(event = "socketBound", path = %path.display(), "status, explain and watch are answered here");
+        std::future::pending().await
+    }))
+}
+
 struct Service {
     about: About,
     started: Instant,
     started_at: Timestamp,
-    desk: Inquirer,
-    wire: WireObserver,
+    explaining: Arc<Semaphore>,
 }
 
 impl Service {
     async fn sessions(&self, routes: bool) -> Result<Vec<SessionStatus>, Status> {
-        let sessions = within("the thread of the BGP sessions", self.wire.sessions(routes)).await?;
+        let sessions = within("the thread of the BGP sessions", self.about.wire.sessions(routes)).await?;
         sessions.map_err(|e| Status::unavailable(e.to_string()))
     }
 }
@@ -95,8 +142,9 @@ impl Introspection for Service {
         request: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
         let GetStatusRequest { routes, peer } = request.into_inner();
-        let Standing { config, allocations, manifest_errors } =
-            within("the main loop", self.desk.status()).await??;
+        let standing = within("the main loop", self.about.desk.standing()).await??;
+        let config = standing.engine.config();
+        let failed = self.about.health.not_bound_now();
         let mut sessions = self.sessions(routes).await?;
         if !peer.is_empty() {
             sessions.retain(|s| *s.peer == *peer);
@@ -115,18 +163,26 @@ impl Introspection for Service {
                 .iter()
                 .map(|s| convert::session(s, config.peer(&s.peer), routes, now))
                 .collect(),
-            allocations: allocations.iter().map(|(key, a)| convert::allocation(key, a)).collect(),
+            allocations: standing.allocations(),
             errors: config.errors.iter().map(convert::issue).collect(),
             warnings: config.warnings.iter().map(convert::issue).collect(),
-            manifest_errors,
+            manifest_errors: standing.manifest_errors.iter().cloned().collect(),
+            failed_checks: failed
+                .into_iter()
+                .map(|(name, why)| FailedCheck { name: name.to_owned(), why })
+                .collect(),
         }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         let request = request.into_inner();
         let peer = request.peer.clone();
+        // The main loop gives a snapshot away and goes on: trying remedies takes its time.
+        let _turn = self.explaining.acquire().await.map_err(|_| Status::unavailable("the role is ending"))?;
+        let standing = within("the main loop", self.about.desk.standing()).await??;
+        let explained = tokio::task::spawn_blocking(move || standing.explain(&request)).await;
         let Explained { json, text, fine, own } =
-            within("the main loop", self.desk.explain(request)).await??;
+            explained.map_err(|e| Status::internal(format!("can't explain: {e}")))??;
         let sent = match own {
             None => vec![],
             Some(ips) => {
@@ -141,12 +197,12 @@ impl Introspection for Service {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchEvent, Status>> + Send>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let Watch { before, changes } = within("the main loop", self.desk.watch()).await??;
+        let watch = within("the main loop", self.about.desk.watch()).await??;
         let sessions = self.sessions(false).await?;
         let sessions = sessions.iter().map(|s| event(convert::session_now(s), true));
         let end = event(Change::SnapshotEnd(SnapshotEnd {}), true);
-        let snapshot: Vec<_> = sessions.chain(before).chain([end]).map(Ok).collect();
-        let changes = stream::unfold(Some(changes), |changes| async move {
+        let snapshot: Vec<_> = sessions.chain(watch.before()).chain([end]).map(Ok).collect();
+        let changes = stream::unfold(Some(watch.changes), |changes| async move {
             let mut changes = changes?;
             match changes.recv().await {
                 Ok(change) => Some((Ok(change), Some(changes))),

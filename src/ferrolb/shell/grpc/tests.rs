@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::bgp::fsm::{Reason, State};
@@ -16,15 +16,18 @@ use tonic::Code;
 
 use super::api::watch_event::Change;
 use super::api::{GetStatusRequest, WatchRequest};
-use super::server::Serving;
-use super::{About, Desk, Scope, client, serve};
+use super::server::{Serving, serve, serve_retrying};
+use super::{About, Desk, Scope, client};
 use crate::shell::bgp::{self, Event, WireConfig, WireHandle};
+use crate::shell::telemetry::health::{Health, Ping};
 
 struct Role {
     desk: Desk,
     engine: Engine,
     wire: WireHandle,
     serving: Result<Serving, String>,
+    about: About,
+    pings: mpsc::Receiver<Ping>,
     directory: TempDir,
 }
 
@@ -42,12 +45,15 @@ fn role(directory: TempDir) -> Role {
         Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::default(), Default::default());
     let (_, addresses) = watch::channel(Arc::from([]));
     let (events, _) = mpsc::channel(8);
-    let wire = WireConfig { node: node.clone(), internal_ipv4: None, addresses, events };
+    let written = Box::new(|_| {});
+    let wire = WireConfig { node: node.clone(), internal_ipv4: None, addresses, events, written };
     let wire = bgp::spawn(wire).unwrap();
     let (desk, inquirer) = Desk::new(Scope { node, namespace: "metallb-system".into(), class: None });
-    let about = About { role: "standalone", node: "n1".into() };
-    let serving = serve(&directory.path().join("s"), about, inquirer, wire.observer());
-    Role { desk, engine, wire, serving, directory }
+    let (health, pings) = Health::new();
+    let about =
+        About { role: "standalone", node: "n1".into(), desk: inquirer, wire: wire.observer(), health };
+    let serving = serve(&directory.path().join("s"), about.clone());
+    Role { desk, engine, wire, serving, about, pings, directory }
 }
 
 impl Role {
@@ -55,8 +61,10 @@ impl Role {
     async fn during<T>(&mut self, script: impl Future<Output = T>) -> T {
         let answering = async {
             loop {
-                let question = self.desk.next().await;
-                self.desk.answer(question, &self.engine);
+                tokio::select! {
+                    question = self.desk.next() => self.desk.answer(question, &self.engine),
+                    Some(ping) = self.pings.recv() => drop(ping.send(())),
+                }
             }
         };
         tokio::select! {
@@ -96,17 +104,46 @@ async fn only_what_a_dead_process_left_is_replaced() {
     assert!(first.during(answers(&path)).await);
 
     // A second process leaves a living one alone, and its end doesn't take the socket away.
-    let (_, inquirer) = Desk::new(Scope { node: NodeName::new("n2"), namespace: "x".into(), class: None });
-    let about = About { role: "standalone", node: "n2".into() };
-    let refusal = serve(&path, about.clone(), inquirer.clone(), first.wire.observer()).err().unwrap();
+    let about = first.about.clone();
+    let refusal = serve(&path, about.clone()).err().unwrap();
     assert!(refusal.contains("belongs to another running process"), "{refusal}");
     assert!(first.during(answers(&path)).await);
 
     let file = first.directory.path().join("file");
     fs::write(&file, "precious").unwrap();
-    let refusal = serve(&file, about, inquirer, first.wire.observer()).err().unwrap();
+    let refusal = serve(&file, about).err().unwrap();
     assert!(refusal.contains("is no socket"), "{refusal}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_socket_that_cannot_be_bound_is_a_red_check_until_it_can() {
+    let mut role = role(TempDir::new().unwrap());
+    role.about.health.started(role.wire.observer());
+    let path = role.directory.path().join("missing/t");
+    let health = role.about.health.clone();
+    let _serving = serve_retrying(path.clone(), role.about.clone(), Duration::from_millis(10));
+    tokio::task::yield_now().await;
+    let readiness = health.clone();
+    let report = role.during(async move { readiness.ready().await }).await;
+    assert!(!report.is_good());
+    let shown = report.to_string();
+    assert!(shown.contains("failed socket: ") && shown.contains("missing/t can't be bound"), "{shown}");
+    assert!(role.during(async { health.healthy().await }).await.is_good(), "it is no reason to restart");
+    let socket = role.socket();
+    let request = GetStatusRequest { routes: false, peer: String::new() };
+    let asked = async { client::connect(&socket).await.unwrap().get_status(request).await.unwrap() };
+    let [check] = role.during(asked).await.into_inner().failed_checks.try_into().unwrap();
+    assert_eq!(check.name, "socket");
+
+    fs::create_dir(role.directory.path().join("missing")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !path.exists() || !health.not_bound_now().is_empty() {
+        assert!(Instant::now() < deadline, "it isn't tried again");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(role.during(answers(&path)).await);
+    assert!(role.during(async { health.ready().await }).await.is_good());
 }
 
 #[tokio::test]
@@ -151,7 +188,7 @@ async fn a_watcher_that_is_too_slow_is_cut_off() {
 
 #[tokio::test]
 async fn a_role_whose_wire_thread_has_ended_says_so() {
-    let Role { mut desk, engine, wire, serving: _serving, directory } = role(TempDir::new().unwrap());
+    let Role { mut desk, engine, wire, serving: _serving, directory, .. } = role(TempDir::new().unwrap());
     wire.shutdown("").await;
     let request = GetStatusRequest { routes: false, peer: String::new() };
     let asking = async {

@@ -2,5 +2,9 @@
 //! the kernel relies on are asserted at compile time.
 
 mod md5;
+#[cfg(test)]
+mod syn;
 
 pub use md5::set_md5_key;
+#[cfg(test)]
+pub use syn::{save_syn, saved_syn};

@@ -86,6 +86,11 @@ impl Health {
         self.unbound().remove(what);
     }
 
+    /// What can't be bound now, and why.
+    pub fn not_bound_now(&self) -> BTreeMap<&'static str, String> {
+        self.unbound().clone()
+    }
+
     /// Asks the wire thread; `None`: it hasn't started.
     pub async fn ask_wire(&self) -> Option<WireAnswer> {
         let asked = Instant::now();

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::config::{Config, Pool, PoolState};
@@ -196,7 +196,7 @@ const CONVERGENCE: Declared = Declared {
     name: "ferrolb_convergence_seconds",
     kind: MetricType::HISTOGRAM,
     labels: &[],
-    help: "From a change of manifests being noticed until the changed routes were with the wire thread, which writes them at once",
+    help: "From a change of manifests being noticed until the first session's socket had taken all UPDATEs that followed from it",
 };
 /// In seconds: the goal is 2 ms, and 20 ms at the worst.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -300,9 +300,9 @@ impl Metrics {
         }
     }
 
-    /// The routes that follow from a change noticed at `since` are now with the wire thread.
-    pub fn converged(&self, since: Instant) {
-        self.convergence.observe(since.elapsed().as_secs_f64());
+    /// What followed from a change was written `after` it was noticed.
+    pub fn converged(&self, after: Duration) {
+        self.convergence.observe(after.as_secs_f64());
     }
 
     /// All metrics in Prometheus' text format. `wire` is what the wire thread said; `None`: it hasn't started.

@@ -1,5 +1,6 @@
 //! The roles: which tasks run, in which order they start and drain.
 
+pub mod answering;
 pub mod services;
 pub mod sessions;
 pub mod standalone;

@@ -2,6 +2,7 @@
 
 pub mod bgp;
 pub mod grpc;
+pub mod layer2;
 pub mod net;
 pub mod source;
 pub mod state;

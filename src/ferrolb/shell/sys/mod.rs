@@ -2,9 +2,13 @@
 //! the kernel relies on are asserted at compile time.
 
 mod md5;
+mod packet;
 #[cfg(test)]
 mod syn;
 
 pub use md5::set_md5_key;
+pub use packet::PacketSocket;
+#[cfg(test)]
+pub(in crate::shell) use packet::link_address;
 #[cfg(test)]
 pub use syn::{save_syn, saved_syn};

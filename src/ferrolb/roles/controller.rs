@@ -102,6 +102,7 @@ async fn work(
         node: me.clone(),
         desk: inquirer,
         wire: None,
+        layer2: None,
         health: health.clone(),
     };
     let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));

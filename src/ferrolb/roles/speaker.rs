@@ -129,6 +129,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         node: args.node_name.clone(),
         desk: inquirer,
         wire: Some(wire.observer()),
+        layer2: None,
         health: health.clone(),
     };
     let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));

@@ -113,7 +113,8 @@ class Cluster:
         """Applies YAML text, or an object or a list of objects."""
         objects = manifest if isinstance(manifest, list) else [manifest]
         text = manifest if isinstance(manifest, str) else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        return self.kubectl("apply", "-f", "-", data=text)
+        # Its own patience with an API server that has just started on a busy machine ends too soon.
+        return self.kubectl("apply", "--request-timeout=80s", "-f", "-", data=text)
 
     def get(self, kind, name=None, namespace="default"):
         """An object, or without a name a list of objects, as dictionaries."""

@@ -31,16 +31,22 @@ def machine():
     }
 
 
-def process_namespaces(lab):
-    """The process-id namespaces of a lab that stands: all that runs in it is in one of them."""
-    return {os.readlink(f"/proc/{pid}/ns/pid") for pid, _ in lab.nodes.values()}
+def processes(lab):
+    """All that runs in a lab that stands, pods included: process ids with their start times.
+
+    Namespaces wouldn't do: the kernel gives their numbers to the next lab at once.
+    """
+    table = {pid: stat for pid in _pids() if (stat := _stat(pid))}
+    found = {pid for pid, _ in lab.nodes.values()}
+    while inner := {pid for pid, (_, parent, _) in table.items() if parent in found} - found:
+        found |= inner
+    return {(pid, table[pid][2]) for pid in found if pid in table}
 
 
-def left(lab, spaces):
-    """What there is of a lab: processes, network namespaces, mounts, cgroups, files."""
-    processes = [pid for pid in _pids() if _space(pid, "pid") in spaces]
+def left(lab, before):
+    """What there is of a lab whose processes were `before`: processes, mounts, cgroups, files, its keeper."""
     return {
-        "processes": [_name(pid) for pid in processes],
+        "processes": [_name(pid) for pid, started in before if (stat := _stat(pid)) and stat[2] == started and stat[0] not in "ZX"],
         "mounts": [line for line in _mounts() if lab.name in line],
         "cgroups": [str(root / lab.cgroup) for root in cgroups.hierarchies() if (root / lab.cgroup).exists()],
         "files": [str(folder) for folder in (STATE_ROOT / lab.name,) if folder.exists()],
@@ -48,10 +54,10 @@ def left(lab, spaces):
     }
 
 
-def wait_gone(lab, spaces):
+def wait_gone(lab, before):
     """Until nothing is left."""
     def probe():
-        found = left(lab, spaces)
+        found = left(lab, before)
         return Seen(not any(found.values()), found)
 
     until(f"nothing left of {lab.name}", probe, GONE_SECONDS)
@@ -59,14 +65,12 @@ def wait_gone(lab, spaces):
 
 def memory(lab):
     """Resident memory in MiB by program, of all that runs in a lab."""
-    spaces = process_namespaces(lab)
     total = {}
-    for pid in _pids():
-        if _space(pid, "pid") in spaces:
-            lines = _text(pid, "status").splitlines()
-            kib = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
-            name = _name(pid)
-            total[name] = total.get(name, 0) + kib / 1024
+    for pid, _ in processes(lab):
+        lines = _text(pid, "status").splitlines()
+        kib = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+        name = _name(pid)
+        total[name] = total.get(name, 0) + kib / 1024
     return {name: round(mib) for name, mib in sorted(total.items(), key=lambda item: -item[1]) if mib >= 1}
 
 
@@ -74,11 +78,11 @@ def _pids():
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _space(pid, kind):
-    try:
-        return os.readlink(f"/proc/{pid}/ns/{kind}")
-    except OSError:
-        return None  # it ended, or is a zombie
+def _stat(pid):
+    """State, parent and start time of a process, or None where there is none."""
+    # The name in parentheses may hold anything, so count from its end.
+    fields = _text(pid, "stat").rpartition(")")[2].split()
+    return (fields[0], int(fields[1]), int(fields[19])) if fields else None
 
 
 def _text(pid, file):

@@ -50,11 +50,11 @@ def setUpModule():
 def end(before):
     """An orderly end; an assertion that fails here counts as a failed test."""
     print(f"       memory in MiB: {kube_traces.memory(cluster.lab)}", flush=True)
-    spaces = kube_traces.process_namespaces(cluster.lab)
+    running = kube_traces.processes(cluster.lab)
     begun = time.monotonic()
     cluster.down()
     print(f"       down after {time.monotonic() - begun:.1f} s", flush=True)
-    kube_traces.wait_gone(cluster.lab, spaces)
+    kube_traces.wait_gone(cluster.lab, running)
     after = kube_traces.machine()
     if after != before:
         raise AssertionError(f"the machine isn't as before: {before} became {after}")
@@ -192,11 +192,11 @@ class Owned(unittest.TestCase):
         with subprocess.Popen(argv, cwd=LAB.parent, stdout=subprocess.PIPE, text=True) as owner:
             self.assertEqual(owner.stdout.readline(), "up\n")
             lab = Lab.load(name)
-            spaces = kube_traces.process_namespaces(lab)
-            there = kube_traces.left(lab, spaces)
+            running = kube_traces.processes(lab)
+            there = kube_traces.left(lab, running)
             self.assertTrue(there["processes"] and there["cgroups"] and there["files"], there)
             owner.send_signal(signal.SIGKILL)
-        kube_traces.wait_gone(lab, spaces)
+        kube_traces.wait_gone(lab, running)
         self.assertEqual(kube_traces.machine(), before)
         cluster.wait_nodes(seconds=10.0)
 

@@ -177,7 +177,7 @@ fn standalone_announces_without_its_metrics_port_and_takes_it_when_it_is_free() 
     let metrics = page(address, "/metrics");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(ready.ends_with("ok wire\nok main\nok desired-set\n"), "{ready}");
+    assert!(ready.ends_with("ok wire\nok layer2\nok main\nok desired-set\n"), "{ready}");
     assert!(metrics.contains("metallb_allocator_addresses_in_use_total{pool=\"p\"} 1\n"), "{metrics}");
 }
 

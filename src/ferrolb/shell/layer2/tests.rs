@@ -55,8 +55,9 @@ struct Wire(socket2::Socket);
 
 impl Wire {
     fn open() -> Wire {
-        let name = std::fs::read_to_string("/sys/class/net/theirs/ifindex").unwrap();
-        let index: u32 = name.trim().parse().unwrap();
+        // Not from /sys, which shows the network namespace that it was mounted in.
+        let shown = Command::new("ip").args(["-oneline", "link", "show", "theirs"]).output().unwrap();
+        let index: u32 = String::from_utf8(shown.stdout).unwrap().split_once(':').unwrap().0.parse().unwrap();
         let protocol = Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
         let socket = socket2::Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
         socket.bind(&link_address(index, libc::ETH_P_ALL as u16).unwrap()).unwrap();

@@ -137,23 +137,24 @@ mod tests {
         };
         let named = |all: &[Link], name: &str| all.iter().find(|l| &*l.name == name).cloned();
         let mac = Mac([2, 0, 0, 0, 0, 7]);
-        run("link add a address 02:00:00:00:00:01 type veth peer name b", &|all| {
-            named(all, "a").is_some_and(|l| !l.up && l.broadcast && l.mac == Some(Mac([2, 0, 0, 0, 0, 1])))
+        run("link add near address 02:00:00:00:00:01 type veth peer name far", &|all| {
+            named(all, "near").is_some_and(|l| !l.up && l.broadcast && l.mac == Some(Mac([2, 0, 0, 0, 0, 1])))
         })
         .await;
-        run("link set b up", &|all| named(all, "b").is_some_and(|l| l.up && !l.carrier)).await;
-        run("link set a up", &|all| {
-            named(all, "a").is_some_and(|l| l.up && l.carrier && l.carrier_ups > 0 && l.link_local.is_some())
+        run("link set far up", &|all| named(all, "far").is_some_and(|l| l.up && !l.carrier)).await;
+        run("link set near up", &|all| {
+            named(all, "near")
+                .is_some_and(|l| l.up && l.carrier && l.carrier_ups > 0 && l.link_local.is_some())
         })
         .await;
-        run("link set a address 02:00:00:00:00:07", &|all| {
-            named(all, "a").is_some_and(|l| l.mac == Some(mac))
+        run("link set near address 02:00:00:00:00:07", &|all| {
+            named(all, "near").is_some_and(|l| l.mac == Some(mac))
         })
         .await;
         run("link add br0 type bridge", &|all| named(all, "br0").is_some()).await;
-        run("link set a master br0", &|all| named(all, "a").is_some_and(|l| l.enslaved)).await;
-        run("link set a nomaster", &|all| named(all, "a").is_some_and(|l| !l.enslaved)).await;
-        run("link set a name c", &|all| named(all, "c").is_some() && named(all, "a").is_none()).await;
-        run("link del b", &|all| named(all, "c").is_none()).await;
+        run("link set near master br0", &|all| named(all, "near").is_some_and(|l| l.enslaved)).await;
+        run("link set near nomaster", &|all| named(all, "near").is_some_and(|l| !l.enslaved)).await;
+        run("link set near name c", &|all| named(all, "c").is_some() && named(all, "near").is_none()).await;
+        run("link del far", &|all| named(all, "c").is_none()).await;
     }
 }

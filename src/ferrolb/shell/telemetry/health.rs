@@ -174,11 +174,11 @@ impl Health {
         } else {
             Check::failed("main", format!("no answer from the main loop for {} s", MAIN_LIMIT.as_secs()))
         };
-        let layer2 = match layer2 {
-            Some(Err(why)) => Check::failed("layer2", why),
-            Some(Ok(_)) | None => Check::ok("layer2"),
-        };
-        Report(vec![wire, layer2, main])
+        let layer2 = layer2.map(|answer| match answer {
+            Err(why) => Check::failed("layer2", why),
+            Ok(_) => Check::ok("layer2"),
+        });
+        Report([Some(wire), layer2, Some(main)].into_iter().flatten().collect())
     }
 
     /// Whether the process announces what it should, and can be looked into.

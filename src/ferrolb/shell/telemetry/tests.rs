@@ -418,7 +418,7 @@ async fn pages_are_served() {
         metrics.contains("metallb_bgp_session_up{peer=\"10.0.0.1:179\",vrf=\"default\"} 0\n"),
         "{metrics}"
     );
-    assert!(get(address, "/healthz").await.ends_with("\r\n\r\nok wire\nok main\n"));
+    assert!(get(address, "/healthz").await.ends_with("\r\n\r\nok wire\nok layer2\nok main\n"));
     assert!(get(address, "/readyz?verbose").await.starts_with("HTTP/1.1 200 OK\r\n"));
 
     let starting = served(None).await;

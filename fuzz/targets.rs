@@ -1,10 +1,10 @@
 //! What fuzzing feeds: one plain function for each decoder, for manifests, and for sequences of inputs to the session
-//! machine. Each takes any octets and panics where something that always has to hold doesn't.
+//! machine and of frames to the layer-2 responder. Each takes any octets and panics where something that always has to hold doesn't.
 //!
 //! The fuzz crate calls them with what libFuzzer thinks up, `src/core/tests/corpus.rs` with the corpora and with a few
 //! thousand random inputs.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::{Config, Input, Machine, Output, Role, State, Stop};
@@ -12,12 +12,15 @@ use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, HEADER_LEN, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Open, RouteRefresh,
     Session, Verdict, WireError,
 };
+use ferrolb_core::layer2::packet::{Mac, Packet, decode};
+use ferrolb_core::layer2::{Input as Layer2Input, Link, Output as Layer2Output, Responder, Settings, Socket};
 use ferrolb_core::manifest;
-use ferrolb_core::types::{Asn, Family, FamilySet, RemoteAs, RouterId};
+use ferrolb_core::types::{Asn, Family, FamilySet, InterfaceSet, RemoteAs, RouterId};
 
 /// All targets by name; `fuzz/corpus/<name>` has the inputs that each begins with.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("frame", frame),
+    ("layer2", layer2),
     ("machine", machine),
     ("manifest", manifest),
     ("notification", notification),
@@ -60,6 +63,54 @@ pub fn notification(data: &[u8]) {
 /// The body of a ROUTE-REFRESH.
 pub fn refresh(data: &[u8]) {
     body(5, data, &session(0));
+}
+
+/// An Ethernet frame, to the decoder and to a responder that has two addresses.
+pub fn layer2(data: &[u8]) {
+    let mac = Mac([2, 0, 0, 0, 0, 1]);
+    if let Ok(frame) = decode(data) {
+        assert!(!frame.source.is_multicast(), "it would be answered to many");
+        // What we would send of it is read as what it is.
+        let again = match &frame.packet {
+            Packet::Arp(arp) => arp.encode(frame.destination),
+            Packet::Solicitation(solicitation) => solicitation.encode(frame.destination, mac),
+            Packet::Advertisement(advertisement) => advertisement.encode(frame.destination, mac),
+        };
+        assert_eq!(decode(&again).map(|again| again.packet), Ok(frame.packet));
+    }
+    let link = Link {
+        index: 1,
+        name: "eth0".into(),
+        mac: Some(mac),
+        up: true,
+        carrier: true,
+        carrier_ups: 1,
+        broadcast: true,
+        no_arp: false,
+        enslaved: false,
+        link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+    };
+    let (mut responder, now) = (Responder::new(Settings::default()), Instant::now());
+    responder.handle(now, Layer2Input::Links(&[link]));
+    let ours =
+        [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+    let claims = ours.iter().map(|ip| (*ip, Some(InterfaceSet::Any))).collect();
+    responder.handle(now, Layer2Input::Addresses(claims));
+    while responder.poll_output().is_some() {}
+    responder.handle(now, Layer2Input::Frame { interface: 1, octets: data });
+    let mut sent = 0;
+    while let Some(output) = responder.poll_output() {
+        if let Layer2Output::Send { address, frame, .. } = output {
+            sent += 1;
+            assert!(ours.contains(&address));
+            let answer = decode(&frame).expect("what is sent is right");
+            assert!(matches!(
+                (Socket::of(address), answer.packet),
+                (Socket::Arp, Packet::Arp(_)) | (Socket::Ndp, Packet::Advertisement(_))
+            ));
+        }
+    }
+    assert!(sent <= 1, "one frame, one answer");
 }
 
 /// A manifest file, as YAML and as JSON.

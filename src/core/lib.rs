@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: `manifest` (bytes to objects) -> `world` (summaries) -> `config` (validated, cannot be wrong) ->
 //! `alloc` (service to addresses) -> `decide` (service and node to routes, owners, or reasons) -> `plan` (the document)
-//! and `bgp` (outgoing RIB, session machine, wire). The binary crate performs the effects.
+//! and `bgp` (outgoing RIB, session machine, wire) and `layer2` (ARP, NDP). The binary crate performs the effects.
 #![forbid(unsafe_code)]
 
 pub mod alloc;
@@ -10,6 +10,7 @@ pub mod bgp;
 pub mod config;
 pub mod decide;
 pub mod engine;
+pub mod layer2;
 pub mod lease;
 pub mod manifest;
 pub mod members;

@@ -14,6 +14,8 @@ pub struct Options {
     pub ignore_exclude_lb: bool,
     /// Nodes whose speaker is dead.
     pub down: BTreeSet<NodeName>,
+    /// Of the others, those whose speaker is alive; `None`: all, as far as anybody knows.
+    pub live: Option<BTreeSet<NodeName>>,
 }
 
 /// The advertisements that cover one pool, by index into the configuration's lists.
@@ -65,7 +67,9 @@ pub struct Decisions<'a> {
 impl<'a> Decisions<'a> {
     /// The nodes whose speaker is alive.
     pub fn live_nodes(&self) -> impl Iterator<Item = &'a Arc<Node>> {
-        self.nodes.iter().filter(|n| !self.options.down.contains(&n.name))
+        let Options { down, live, .. } = self.options;
+        let is_live = |name: &NodeName| live.as_ref().is_none_or(|live| live.contains(name));
+        self.nodes.iter().filter(move |n| !down.contains(&n.name) && is_live(&n.name))
     }
 
     /// The peers of a node, by name.

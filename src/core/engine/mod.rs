@@ -13,7 +13,10 @@ use jiff::Timestamp;
 
 use crate::alloc::{Allocator, Mode};
 use crate::config::{Config, LastValid, Settings, compile};
-use crate::decide::{Coverage, Decisions, NodeRoutes, Options, Reason, RouteChange};
+use crate::decide::{
+    AddressChange, AddressChanges, Coverage, Decisions, NodeAddresses, NodeRoutes, Options, Reason,
+    RouteChange,
+};
 use crate::types::{Labels, NodeName, ServiceKey};
 use crate::world::{Change, Node, Object, ObjectId, World};
 
@@ -30,7 +33,7 @@ pub struct EngineOptions {
     pub decide: Options,
     /// The node whose routes are kept; the only node where there is no Node object.
     pub node: NodeName,
-    /// Whether the node's routes are kept at all; `plan` decides for all nodes when it prints.
+    /// Whether the node's routes and layer-2 addresses are kept at all; `plan` decides for all nodes when it prints.
     pub keep_routes: bool,
     /// Whether services get addresses of the engine's choice even where there are several nodes. A running standalone
     /// doesn't, since each node would choose for itself.
@@ -76,16 +79,21 @@ pub struct Outcome {
     /// The services that the node could announce and doesn't yet, until they are released: see
     /// [`Engine::hold_new_locals`].
     pub held: Vec<ServiceKey>,
+    /// The addresses that the node now answers for on layer 2, or no more, or on other interfaces; after
+    /// [`reconfigured`](Outcome::reconfigured) too.
+    pub addresses: Vec<AddressChange>,
+    /// As [`announcements`](Outcome::announcements), for layer 2; only services that an L2Advertisement covers, or did.
+    pub layer2_announcements: Vec<(ServiceKey, Announcement)>,
 }
 
-/// Whether a node announces a service over BGP.
+/// Whether a node announces a service over a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement {
-    /// To one peer at least.
+    /// BGP: to one peer at least; layer 2: one address of it at least.
     Announced,
-    /// The service has no address, or is gone.
+    /// The service has no address, or is gone; layer 2: or no L2Advertisement covers it.
     NoAddress,
-    /// To nobody, for this reason.
+    /// Not at all, for this reason.
     NotAnnounced(Reason),
 }
 
@@ -101,6 +109,7 @@ pub struct Engine {
     nodes: Vec<Arc<Node>>,
     allocator: Arc<Allocator>,
     routes: NodeRoutes,
+    addresses: NodeAddresses,
     /// When each object without a timestamp was first seen.
     first_seen: BTreeMap<ObjectId, Timestamp>,
     /// Whether first-seen times count: with at most one Node, so that nodes can't disagree.
@@ -130,6 +139,7 @@ impl Engine {
             nodes,
             allocator: Arc::new(allocator),
             routes: NodeRoutes::default(),
+            addresses: NodeAddresses::default(),
             first_seen,
             alone: true,
             holding: false,
@@ -241,7 +251,20 @@ impl Engine {
         true
     }
 
+    /// Takes the nodes whose speaker is alive, as somebody else judges that; `None`: all of them. Only layer 2 depends on it.
+    pub fn set_live(&mut self, live: Option<BTreeSet<NodeName>>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.options.decide.live != live {
+            self.options.decide.live = live;
+            if self.options.keep_routes {
+                self.decide_addresses(true, &BTreeSet::new(), &mut outcome);
+            }
+        }
+        outcome
+    }
+
     fn decide(&mut self, services: BTreeSet<ServiceKey>, outcome: &mut Outcome) {
+        self.decide_addresses(outcome.reconfigured, &services, outcome);
         let Engine { options, world, config, coverage, nodes, allocator, routes, holding, .. } = self;
         let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
         let Some(node) = nodes.iter().find(|n| n.name == options.node) else {
@@ -251,11 +274,7 @@ impl Engine {
             }
             return;
         };
-        let state = |routes: &NodeRoutes, key: &ServiceKey| match routes.reason(key) {
-            None => Announcement::NoAddress,
-            Some(None) => Announcement::Announced,
-            Some(Some(reason)) => Announcement::NotAnnounced(reason),
-        };
+        let state = |routes: &NodeRoutes, key: &ServiceKey| announcement(routes.reason(key));
         if outcome.reconfigured {
             let before: HashMap<ServiceKey, Option<Reason>> = routes.reasons().clone();
             routes.rebuild(&decisions, node);
@@ -300,6 +319,28 @@ impl Engine {
             self.holding = holding;
         }
         outcome
+    }
+
+    /// Layer 2: for all services, or for these.
+    fn decide_addresses(&mut self, all: bool, services: &BTreeSet<ServiceKey>, outcome: &mut Outcome) {
+        let Engine { options, world, config, coverage, nodes, allocator, addresses, .. } = self;
+        let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
+        let node = nodes.iter().find(|n| n.name == options.node);
+        let mut told: BTreeSet<ServiceKey> = BTreeSet::new();
+        let mut note = |AddressChanges { addresses, services }| {
+            outcome.addresses.extend(addresses);
+            told.extend(services);
+        };
+        if all {
+            note(addresses.rebuild(&decisions, node.map(|n| &**n)));
+        } else if let Some(node) = node {
+            services.iter().for_each(|key| note(addresses.update(&decisions, node, key)));
+        }
+        let announcements = told.into_iter().map(|key| {
+            let now = announcement(addresses.reason(&key));
+            (key, now)
+        });
+        outcome.layer2_announcements.extend(announcements);
     }
 
     /// What every node does, as things stand.
@@ -361,6 +402,11 @@ impl Engine {
         &self.routes
     }
 
+    /// What the node answers for on layer 2.
+    pub fn addresses(&self) -> &NodeAddresses {
+        &self.addresses
+    }
+
     /// Whether addresses are of the engine's own choice.
     pub fn allocates(&self) -> bool {
         self.allocator.mode() == Mode::Allocate
@@ -374,6 +420,14 @@ fn becomes_local(decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> bo
         let decision = decisions.bgp(service, node);
         decision.reason_everywhere(decisions.peers_of(node)).is_none() && !decision.addresses.is_empty()
     })
+}
+
+fn announcement(reason: Option<Option<Reason>>) -> Announcement {
+    match reason {
+        None => Announcement::NoAddress,
+        Some(None) => Announcement::Announced,
+        Some(Some(reason)) => Announcement::NotAnnounced(reason),
+    }
 }
 
 /// The one node that there is where no Node object is: its only label is its host name.

@@ -1,6 +1,7 @@
 //! The engine against itself: incremental against from scratch, and a restart against the running one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::alloc::Allocation;
 use crate::manifest;
-use crate::types::RouteAttributes;
+use crate::types::{InterfaceSet, RouteAttributes};
 
 const NODE: &str = "n1";
 
@@ -116,6 +117,23 @@ fn bgp_advertisement(dice: &mut Dice) -> Value {
     config_object("v1beta1", "BGPAdvertisement", &format!("a{i}"), spec)
 }
 
+fn l2_advertisement(dice: &mut Dice) -> Value {
+    let mut spec = json!({});
+    if dice.chance(40) {
+        spec["ipAddressPools"] = json!([format!("p{}", dice.roll(5))]);
+    }
+    if dice.chance(40) {
+        spec["interfaces"] = json!([format!("eth{}", dice.roll(3))]);
+    }
+    if dice.chance(30) {
+        spec["nodeSelectors"] = json!([{"matchLabels": {"rack": dice.pick(&["a", "b"])}}]);
+    }
+    if dice.chance(20) {
+        spec["serviceSelectors"] = json!([{"matchLabels": {"app": "web"}}]);
+    }
+    config_object("v1beta1", "L2Advertisement", &format!("l{}", dice.roll(3)), spec)
+}
+
 fn peer(dice: &mut Dice) -> Value {
     let i = dice.roll(3);
     let spec = json!({"myASN": 64512, "peerASN": dice.pick(&[64512, 64513, 0]), "peerAddress": format!("203.0.113.{i}"),
@@ -137,7 +155,7 @@ fn edit(dice: &mut Dice, world: &World) -> SourceChange {
         75..84 => pool(dice),
         84..91 => bgp_advertisement(dice),
         91..96 => peer(dice),
-        96..98 => config_object("v1beta1", "L2Advertisement", "l2", json!({})),
+        96..98 => l2_advertisement(dice),
         _ => {
             json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"rack": dice.pick(&["a", "b"])}},
                     "status": {"conditions": [{"type": "NetworkUnavailable", "status": if dice.chance(10) { "True" } else { "False" }}]}})
@@ -170,6 +188,11 @@ fn routes(of: &NodeRoutes) -> Routes {
         .collect()
 }
 
+/// What the node answers for, and where.
+fn addresses(of: &NodeAddresses) -> BTreeMap<IpAddr, InterfaceSet> {
+    of.iter().collect()
+}
+
 fn allocations(engine: &Engine) -> BTreeMap<ServiceKey, Allocation> {
     engine.allocator().iter().map(|(k, a)| (k.clone(), a.clone())).collect()
 }
@@ -188,16 +211,59 @@ fn all_objects(world: &World, dated: bool) -> Vec<SourceChange> {
 
 #[test]
 fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_new_decision() {
+    random_edits(&options(), vec![], 10_000);
+}
+
+#[test]
+fn the_same_holds_beside_another_node() {
+    let options = EngineOptions { allocate_for_many: true, ..options() };
+    let node = |name: &str| {
+        object(
+            &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"rack": "a"}}}),
+        )
+    };
+    let lost_to_others = random_edits(&options, vec![node(NODE), node("n2")], 4_000);
+    assert!(lost_to_others > 50, "but {lost_to_others}");
+}
+
+/// How often a service was seen that its node doesn't own on layer 2.
+fn random_edits(options: &EngineOptions, first: Vec<Object>, edits: i64) -> usize {
     let mut dice = Dice(7);
     let mut engine =
-        Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+        Engine::new(options.clone(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    engine.apply(first.into_iter().map(SourceChange::Apply).collect(), None);
     // What a peer would have by the changes alone.
     let mut told: Routes = BTreeMap::new();
     let mut with_routes = 0;
-    for i in 0..10_000_i64 {
+    // The same for layer 2, and for why a service isn't answered for.
+    let mut answered: BTreeMap<IpAddr, InterfaceSet> = BTreeMap::new();
+    let mut reasons: BTreeMap<ServiceKey, Announcement> = BTreeMap::new();
+    let (mut with_addresses, mut lost_to_others) = (0, 0);
+    for i in 0..edits {
         let now = Timestamp::from_second(1_700_000_000 + i).expect("a time");
-        let change = edit(&mut dice, engine.world());
-        let outcome = engine.apply(vec![change], Some(now));
+        let outcome = if dice.chance(2) {
+            let live = [NODE, "n2"].into_iter().filter(|_| dice.chance(70)).map(NodeName::new).collect();
+            let outcome = engine.set_live(Some(live).filter(|_| dice.chance(70)));
+            assert!(outcome.routes.is_empty() && !outcome.reconfigured, "BGP has nothing to do with it");
+            outcome
+        } else {
+            let change = edit(&mut dice, engine.world());
+            engine.apply(vec![change], Some(now))
+        };
+        for AddressChange { address, interfaces } in outcome.addresses {
+            let before = match interfaces.clone() {
+                Some(interfaces) => answered.insert(address, interfaces),
+                None => answered.remove(&address),
+            };
+            assert_ne!(before, interfaces, "edit {i}: told without a change");
+        }
+        assert_eq!(
+            answered,
+            addresses(engine.addresses()),
+            "edit {i}: the changes don't add up to the addresses"
+        );
+        reasons.extend(outcome.layer2_announcements);
+        with_addresses += usize::from(answered.len() > 3);
         if outcome.reconfigured {
             told = routes(engine.routes());
         }
@@ -219,19 +285,34 @@ fn after_10_000_random_edits_a_restart_changes_nothing_and_increments_equal_a_ne
         if let Some(node) = engine.nodes().iter().find(|n| n.name.as_str() == NODE) {
             from_scratch.rebuild(&engine.decisions(), node);
         }
+        let mut answered_from_scratch = NodeAddresses::default();
+        let node = engine.nodes().iter().find(|n| n.name.as_str() == NODE);
+        answered_from_scratch.rebuild(&engine.decisions(), node.map(|n| &**n));
+        assert_eq!(addresses(&answered_from_scratch), answered, "edit {i}: decided again, it differs");
+        for service in engine.world().services() {
+            let now = announcement(answered_from_scratch.reason(&service.key));
+            let told = reasons.get(&service.key).copied().unwrap_or(Announcement::NoAddress);
+            assert_eq!(told, now, "edit {i}: {}", service.key);
+            lost_to_others += usize::from(now == Announcement::NotAnnounced(Reason::NotOwner));
+        }
         assert_eq!(routes(&from_scratch), routes(engine.routes()), "edit {i}: decided again, it differs");
 
         let mut allocator = Allocator::new(Mode::Allocate, None);
         allocator.restore(&engine.allocator().holdings());
+        let mut options = options.clone();
+        options.decide.live = engine.decisions().options.live.clone();
         let mut restarted =
-            Engine::new(options(), allocator, engine.last_valid().clone(), engine.first_seen().clone());
+            Engine::new(options, allocator, engine.last_valid().clone(), engine.first_seen().clone());
         restarted.apply(all_objects(engine.world(), false), Some(now));
         assert_eq!(allocations(&engine), allocations(&restarted), "edit {i}: a restart changes addresses");
         assert_eq!(engine.config(), restarted.config(), "edit {i}: a restart changes the configuration");
         assert_eq!(routes(engine.routes()), routes(restarted.routes()), "edit {i}: a restart changes routes");
+        assert_eq!(answered, addresses(restarted.addresses()), "edit {i}: a restart changes layer 2");
     }
     assert!(engine.allocator().iter().any(|(_, a)| !a.ips.is_empty()), "the edits gave addresses");
     assert!(with_routes > 1000, "and routes, but only {with_routes} times");
+    assert!(with_addresses > 200, "and layer 2, but only {with_addresses} times");
+    lost_to_others
 }
 
 #[test]
@@ -241,6 +322,7 @@ fn one_changed_service_costs_one_services_work() {
     let mut batch = vec![
         object(&config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["198.18.0.0/15"]}))),
         object(&config_object("v1beta1", "BGPAdvertisement", "a", json!({}))),
+        object(&config_object("v1beta1", "L2Advertisement", "l", json!({}))),
         object(&config_object(
             "v1beta2",
             "BGPPeer",
@@ -264,10 +346,14 @@ fn one_changed_service_costs_one_services_work() {
     engine.apply(batch.into_iter().map(SourceChange::Apply).collect(), None);
     assert_eq!(routes(engine.routes()).values().map(BTreeMap::len).sum::<usize>(), 1000);
 
-    let before = (engine.routes().visited(), engine.allocator().visited());
+    assert_eq!(addresses(engine.addresses()).len(), 1000);
+
+    let before = (engine.routes().visited(), engine.allocator().visited(), engine.addresses().visited());
     let outcome = engine.apply(vec![SourceChange::Apply(object(&endpoints(500, false)))], None);
     assert_eq!(outcome.routes.len(), 1, "one route is withdrawn");
+    assert_eq!(outcome.addresses.len(), 1, "one address is given up");
     assert_eq!(engine.routes().visited() - before.0, 1);
+    assert_eq!(engine.addresses().visited() - before.2, 1);
     assert!(engine.allocator().visited() - before.1 <= 1);
 
     // A snapshot stays as it was, whatever the engine does meanwhile.

@@ -10,13 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, AttributeBlock, Capability, CeaseSubcode, ErrorCode, ExtendedNextHop, HEADER_LEN, NextHop,
     Notification, Open, PathAttributes, RefreshSubtype, RouteRefresh, Session,
 };
+use ferrolb_core::layer2::packet::{Advertisement, Arp, Mac, Operation, Solicitation, solicited_node_group};
 use ferrolb_core::types::{Asn, Family, FamilySet, LargeCommunity, StandardCommunity};
 
 #[path = "../../../fuzz/targets.rs"]
@@ -172,7 +173,39 @@ fn seeds() -> Seeds {
     for (name, text) in manifests {
         all.insert(("manifest", name), text.as_bytes().to_vec());
     }
+    all.extend(frames().into_iter().map(|(name, octets)| (("layer2", name), octets)));
     all
+}
+
+/// ARP and Neighbor Discovery about the addresses of `targets::layer2`.
+fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let (asker, ours) = (Mac([2, 0, 0, 0, 0, 0xaa]), Mac([2, 0, 0, 0, 0, 1]));
+    let (v4, v6) = (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    let question = Arp {
+        operation: Operation::Request,
+        sender_mac: asker,
+        sender_ip: Ipv4Addr::new(192, 0, 2, 9),
+        target_mac: Mac([0; 6]),
+        target_ip: v4,
+    };
+    let their_v6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xaa);
+    let destination = solicited_node_group(v6);
+    let group = Mac::of_group(destination);
+    let solicitation = Solicitation { source: their_v6, destination, target: v6, source_mac: Some(asker) };
+    let probe = Solicitation { source: Ipv6Addr::UNSPECIFIED, source_mac: None, ..solicitation };
+    let check = Solicitation { destination: v6, source_mac: None, ..solicitation };
+    vec![
+        ("arp-request", question.encode(Mac::BROADCAST)),
+        ("arp-probe", Arp { sender_ip: Ipv4Addr::UNSPECIFIED, ..question }.encode(Mac::BROADCAST)),
+        ("arp-claim", Arp::gratuitous(Operation::Reply, asker, v4).encode(Mac::BROADCAST)),
+        ("solicitation", solicitation.encode(group, asker)),
+        ("solicitation-probe", probe.encode(group, asker)),
+        ("solicitation-unicast", check.encode(ours, asker)),
+        (
+            "advertisement-claim",
+            Advertisement::unsolicited(asker, their_v6, v6).encode(Mac::BROADCAST, asker),
+        ),
+    ]
 }
 
 fn opens() -> Vec<(&'static str, Open)> {

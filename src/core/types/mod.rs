@@ -3,6 +3,7 @@
 mod asn;
 mod community;
 mod family;
+mod interfaces;
 mod issue;
 mod labels;
 mod names;
@@ -14,6 +15,7 @@ mod selector;
 pub use asn::{Asn, RemoteAs, RouterId};
 pub use community::{Community, CommunityError, LargeCommunity, StandardCommunity};
 pub use family::{Family, FamilySet};
+pub use interfaces::InterfaceSet;
 pub use issue::{Issue, ObjectKey};
 pub use labels::Labels;
 pub use names::{NodeName, ServiceKey};

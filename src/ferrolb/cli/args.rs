@@ -1,8 +1,11 @@
 //! What can be written after `ferrolb`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ferrolb_api::duration::parse_go_duration;
 
 use super::controller::ControllerArgs;
 use super::speaker::SpeakerArgs;
@@ -202,6 +205,13 @@ pub struct StandaloneArgs {
     /// Announce from this node even if it has the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long)]
     pub ignore_exclude_lb: bool,
+    /// Repeat layer-2 announcements (gratuitous ARP, unsolicited advertisements) this often for as long as an address is
+    /// owned, as 30s or 5m; 0: only after it was taken
+    #[arg(long, value_name = "DURATION", default_value = "0")]
+    pub gratuitous_arp_interval: GoDuration,
+    /// A file of interfaces that never answer on layer 2, as MetalLB's excludel2.yaml; without it, MetalLB's list counts
+    #[arg(long, value_name = "FILE")]
+    pub excluded_interfaces: Option<PathBuf>,
     /// Where to serve /metrics, /healthz and /readyz over plain HTTP; "off", or nothing, for nowhere
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7472")]
     pub metrics_bind_address: BindAddress,
@@ -214,6 +224,20 @@ impl StandaloneArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
         self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
+}
+
+/// A duration as Go writes it, from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoDuration(pub Duration);
+
+impl FromStr for GoDuration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<GoDuration, String> {
+        let nanoseconds = parse_go_duration(text)?;
+        let nanoseconds = u64::try_from(nanoseconds).map_err(|_| "a duration from 0 on".to_owned())?;
+        Ok(GoDuration(Duration::from_nanos(nanoseconds)))
     }
 }
 
@@ -254,5 +278,13 @@ mod tests {
         assert!(!parses("ferrolb explain web -f x --socket y"));
         assert!(!parses("ferrolb plan"));
         assert!(!parses("ferrolb status --state x --socket y"));
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        let read = |text: &str| text.parse().map(|GoDuration(duration)| duration);
+        assert_eq!(read("0"), Ok(Duration::ZERO));
+        assert_eq!(read("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(read("30").is_err() && read("-1s").is_err());
     }
 }

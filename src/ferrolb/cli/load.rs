@@ -40,7 +40,7 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
     let options = EngineOptions {
         system_namespace: input.namespace.as_str().into(),
         class: input.class().map(Into::into),
-        decide: Options { ignore_exclude_lb: nodes.ignore_exclude_lb, down: down.clone() },
+        decide: Options { ignore_exclude_lb: nodes.ignore_exclude_lb, down: down.clone(), live: None },
         node: node.clone(),
         keep_routes: false,
         allocate_for_many: true,

@@ -90,6 +90,19 @@ fn for_people(status: &GetStatusResponse, show: Show) -> String {
         let held = allocations.iter().filter(|a| !a.ips.is_empty());
         let rows = held.map(|a| [a.service.clone(), a.ips.join(" "), a.pool.clone().unwrap_or_default()]);
         table::section(&mut out, "Services", ["SERVICE", "ADDRESSES", "POOL"], rows);
+        let rows = status.layer2_addresses.iter().map(|a| {
+            let interfaces =
+                if a.interfaces.is_empty() { "none can answer".to_owned() } else { a.interfaces.join(" ") };
+            [
+                a.ip.clone(),
+                interfaces,
+                a.requests.to_string(),
+                a.responses.to_string(),
+                a.gratuitous.to_string(),
+            ]
+        });
+        let header = ["ADDRESS", "INTERFACES", "ASKED", "ANSWERED", "ANNOUNCED"];
+        table::section(&mut out, "Answering on layer 2", header, rows);
         let failed = allocations.iter().filter_map(|a| Some([a.service.clone(), a.error.clone()?]));
         table::section(&mut out, "Services that don't get what they ask for", ["SERVICE", "WHY"], failed);
     }

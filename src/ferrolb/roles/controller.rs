@@ -85,6 +85,7 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
         node: me.clone(),
         desk: inquirer,
         wire: None,
+        layer2: None,
         health: health.clone(),
     };
     let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));

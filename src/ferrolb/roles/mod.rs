@@ -1,6 +1,7 @@
 //! The roles: which tasks run, in which order they start and drain.
 
 pub mod announcer;
+pub mod answering;
 pub mod controller;
 pub mod issues;
 pub mod reports;

@@ -19,7 +19,9 @@ macro_rules! line {
 
 /// Tells what a batch has changed of services. `told` is of which services it was told that they have no address, and why.
 pub fn log(outcome: &Outcome, allocator: &Allocator, told: &mut BTreeMap<ServiceKey, String>) {
-    let many = outcome.allocations.len() + outcome.announcements.len() > LINES;
+    let announcements = [("bgp", &outcome.announcements), ("layer2", &outcome.layer2_announcements)];
+    let lines = announcements.iter().map(|(_, changed)| changed.len()).sum::<usize>();
+    let many = outcome.allocations.len() + lines > LINES;
     let (mut allocated, mut failed, mut announced, mut withdrawn) = (0_usize, 0_usize, 0_usize, 0_usize);
     for key in &outcome.allocations {
         let allocation = allocator.get(key);
@@ -38,18 +40,20 @@ pub fn log(outcome: &Outcome, allocator: &Allocator, told: &mut BTreeMap<Service
             line!(many, info, event = "ipAllocated", service = %key, ips = ?a.ips, pool, "addresses of the service");
         }
     }
-    for (key, announcement) in &outcome.announcements {
+    let announcements =
+        announcements.into_iter().flat_map(|(protocol, changed)| changed.iter().map(move |c| (protocol, c)));
+    for (protocol, (key, announcement)) in announcements {
         let reason = match announcement {
             Announcement::Announced => {
                 announced += 1;
-                line!(many, info, event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing");
+                line!(many, info, event = "serviceAnnounced", service = %key, protocol, "announcing");
                 continue;
             }
             Announcement::NoAddress => "noIPAllocated".to_owned(),
             Announcement::NotAnnounced(reason) => reason.to_string(),
         };
         withdrawn += 1;
-        line!(many, info, event = "serviceWithdrawn", service = %key, protocol = "bgp", reason, "not announcing");
+        line!(many, info, event = "serviceWithdrawn", service = %key, protocol, reason, "not announcing");
     }
     if many {
         info!(

@@ -2,7 +2,8 @@
 //!
 //! Start: lock the state directory, read all manifests, decide everything, and only then dial, so that a restart sends the
 //! same set again instead of withdrawing. Running: each batch of changed objects goes through the engine, what differs to the
-//! *wire* thread, and then the state to its file. End: the sessions are closed with a Cease, then the state is written.
+//! *wire* and *layer2* threads, and then the state to its file. End: the sessions are closed with a Cease and nothing is
+//! answered any more, then the state is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -20,9 +21,10 @@ use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
 use crate::roles::issues::Issues;
-use crate::roles::{services, sessions};
+use crate::roles::{answering, services, sessions};
 use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
+use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::net;
 use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{Standing, State, StateDirectory};
@@ -66,6 +68,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
     };
+    let layer2_settings =
+        answering::settings(args.excluded_interfaces.as_deref(), args.gratuitous_arp_interval.0)?;
     let (mut directory, first) = Directory::open(&args.manifests)
         .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
     let metrics = Metrics::new(&args.node, SystemTime::now()).map_err(|e| e.to_string())?;
@@ -77,7 +81,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     }
     let (mut standalone, inquirer) = Standalone::new(args, state, metrics);
     info!(event = "startup", node = %args.node, manifests = %args.manifests.display(), version = env!("CARGO_PKG_VERSION"), "starting");
-    standalone.take(first);
+    let initial = standalone.take(first);
     let addresses = net::follow_addresses()
         .await
         .map_err(|e| format!("the addresses of this machine can't be read through netlink: {e}"))?;
@@ -91,6 +95,9 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         written: Box::new(move |after| written.converged(after)),
     })
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
+    let (layer2_events, mut layer2_heard) = mpsc::channel(EVENTS);
+    let layer2 = layer2::spawn(layer2_settings, layer2_events)
+        .map_err(|e| format!("the thread of layer 2 can't start: {e}"))?;
     let observer = wire.observer();
     let socket = args.socket.clone().or_else(|| grpc::default_socket(ROLE, args.state.as_deref()));
     let about = grpc::About {
@@ -98,11 +105,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         node: args.node.clone(),
         desk: inquirer,
         wire: Some(wire.observer()),
+        layer2: Some(layer2.observer()),
         health: health.clone(),
     };
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
     standalone.send_everything(&wire, None).await?;
-    health.started(wire.observer());
+    send_addresses(&layer2, &initial).await?;
+    health.started(wire.observer(), layer2.observer());
     sys::return_free_memory();
 
     let mut state_due = Some(tokio::time::Instant::now());
@@ -119,6 +128,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 let noticed = Instant::now();
                 let kept = !batch.changes.iter().all(SourceChange::is_of_endpoints);
                 let outcome = standalone.take(batch);
+                send_addresses(&layer2, &outcome).await?;
                 standalone.send(&wire, &outcome, noticed).await?;
                 if kept {
                     state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
@@ -130,6 +140,10 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                     standalone.desk.tell_session(&event);
                 }
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
+            },
+            event = layer2_heard.recv() => match event {
+                Some(event) => answering::log(&event),
+                None => return Err("the thread of layer 2 has ended; start again, and report what it logged".to_owned()),
             },
             question = standalone.desk.next() => standalone.desk.answer(question, &standalone.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
@@ -143,9 +157,18 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         }
     }
     info!(event = "shutdown", "closing the sessions");
-    wire.shutdown("").await;
+    tokio::join!(wire.shutdown(""), layer2.shutdown());
     standalone.write_state(state_directory.as_mut());
     Ok(())
+}
+
+/// Tells the layer2 thread what differs.
+async fn send_addresses(layer2: &Layer2Handle, outcome: &Outcome) -> Result<(), String> {
+    let changes = answering::changes(outcome);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    layer2.apply(changes).await.map_err(|e| e.to_string())
 }
 
 struct Standalone {
@@ -161,6 +184,7 @@ struct Standalone {
     /// The groups that the wire thread was told of.
     groups: BTreeSet<GroupId>,
     warned_of_node: bool,
+    warned_of_liveness: bool,
 }
 
 impl Standalone {
@@ -191,6 +215,7 @@ impl Standalone {
             told_services: BTreeMap::new(),
             groups: BTreeSet::new(),
             warned_of_node: false,
+            warned_of_liveness: false,
         };
         (standalone, inquirer)
     }
@@ -226,6 +251,15 @@ impl Standalone {
             warn!(event = "nodeUnknown", node = %self.node, "no Node of this name in the manifests: nothing is announced until there is, or --node names another");
         }
         self.warned_of_node = !known;
+        let shared = self.engine.config().has_l2_advertisements && self.engine.nodes().len() > 1;
+        if shared && !self.warned_of_liveness {
+            warn!(
+                event = "layer2WithoutLiveness",
+                nodes = self.engine.nodes().len(),
+                "on layer 2 every Node of the manifests counts as alive: what a dead one owns stays dark until its Node is taken out of the manifests of the others"
+            );
+        }
+        self.warned_of_liveness = shared;
     }
 
     /// Sessions and routes as they should be, whatever the wire thread has.

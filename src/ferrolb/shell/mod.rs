@@ -3,6 +3,7 @@
 pub mod bgp;
 pub mod grpc;
 pub mod kube;
+pub mod layer2;
 pub mod net;
 pub mod proxy;
 pub mod source;

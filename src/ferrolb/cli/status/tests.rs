@@ -1,5 +1,5 @@
 use super::*;
-use crate::shell::grpc::api::{Allocation, Counters, FailedCheck, Route};
+use crate::shell::grpc::api::{Allocation, Counters, FailedCheck, Layer2Address, Route};
 
 fn established() -> Session {
     Session {
@@ -104,6 +104,16 @@ fn status() -> GetStatusResponse {
             message: "a hold time is 0 or at least 3 s".into(),
         }],
         warnings: vec![],
+        layer2_addresses: vec![
+            Layer2Address {
+                ip: "192.0.2.1".into(),
+                interfaces: vec!["eth0".into(), "eth1".into()],
+                requests: 9,
+                responses: 8,
+                gratuitous: 20,
+            },
+            Layer2Address { ip: "2001:db8::1".into(), ..Layer2Address::default() },
+        ],
         manifest_errors: vec!["web.yaml: document 2, line 14: a tab stands where a space is needed".into()],
         failed_checks: vec![FailedCheck {
             name: "metrics".into(),

@@ -9,12 +9,14 @@ use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::bgp::negotiate;
 use ferrolb_core::bgp::wire::{AfiSafi, Capability, Notification};
 use ferrolb_core::config::Peer;
+use ferrolb_core::layer2::Counters;
 use ferrolb_core::types::{FamilySet, GroupId, Issue, RouteAttributes, RouterId, ServiceKey};
 use ipnet::IpNet;
 
 use super::api;
 use super::api::watch_event::Change;
 use crate::shell::bgp::{Event, Messages, SessionSpec, SessionStatus, Verdicts};
+use crate::shell::layer2::AddressStatus;
 
 /// A session; `peer` is its configuration, `routes` asks for each route that it was sent.
 pub(super) fn session(
@@ -132,6 +134,17 @@ pub(super) fn allocation(service: &ServiceKey, allocation: &Allocation) -> api::
         ips: allocation.ips.iter().map(ToString::to_string).collect(),
         pool: allocation.pool.as_ref().map(ToString::to_string),
         error: allocation.error.clone(),
+    }
+}
+
+pub(super) fn layer2_address(status: &AddressStatus) -> api::Layer2Address {
+    let Counters { requests, responses, gratuitous } = status.counters;
+    api::Layer2Address {
+        ip: status.address.to_string(),
+        interfaces: status.interfaces.iter().map(ToString::to_string).collect(),
+        requests,
+        responses,
+        gratuitous,
     }
 }
 

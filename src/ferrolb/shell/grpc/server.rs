@@ -25,6 +25,7 @@ use super::convert;
 use super::desk::{Explained, Inquirer, event};
 use super::socket::{self, Listener, SocketFile};
 use crate::shell::bgp::{SessionStatus, WireObserver};
+use crate::shell::layer2::Layer2Observer;
 use crate::shell::telemetry::health::Health;
 
 /// How long the main loop and the wire thread may take to answer.
@@ -49,6 +50,8 @@ pub struct About {
     pub desk: Inquirer,
     /// Its wire thread; `None`: a role without sessions.
     pub wire: Option<WireObserver>,
+    /// Its layer2 thread; `None`: a role without one.
+    pub layer2: Option<Layer2Observer>,
     /// What can't be bound; it is told of the socket too.
     pub health: Health,
 }
@@ -153,6 +156,12 @@ impl Introspection for Service {
                 return Err(Status::not_found(format!("there is no session with a BGPPeer {peer:?}")));
             }
         }
+        let layer2 = match &self.about.layer2 {
+            None => vec![],
+            Some(layer2) => within("the thread of layer 2", layer2.addresses())
+                .await?
+                .map_err(|e| Status::unavailable(e.to_string()))?,
+        };
         let now = Instant::now();
         Ok(Response::new(GetStatusResponse {
             role: self.about.role.to_owned(),
@@ -168,6 +177,7 @@ impl Introspection for Service {
             errors: config.errors.iter().map(convert::issue).collect(),
             warnings: config.warnings.iter().map(convert::issue).collect(),
             manifest_errors: standing.manifest_errors.iter().cloned().collect(),
+            layer2_addresses: layer2.iter().map(convert::layer2_address).collect(),
             failed_checks: failed
                 .into_iter()
                 .map(|(name, why)| FailedCheck { name: name.to_owned(), why })

@@ -19,12 +19,14 @@ use super::api::{GetStatusRequest, WatchRequest};
 use super::server::{Serving, serve, serve_retrying};
 use super::{About, Desk, Scope, client};
 use crate::shell::bgp::{self, Event, WireConfig, WireHandle};
+use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::telemetry::health::{Health, Ping};
 
 struct Role {
     desk: Desk,
     engine: Engine,
     wire: WireHandle,
+    layer2: Layer2Handle,
     serving: Result<Serving, String>,
     about: About,
     pings: mpsc::Receiver<Ping>,
@@ -48,12 +50,20 @@ fn role(directory: TempDir) -> Role {
     let written = Box::new(|_| {});
     let wire = WireConfig { node: node.clone(), internal_ipv4: None, addresses, events, written };
     let wire = bgp::spawn(wire).unwrap();
+    let (events, _) = mpsc::channel(8);
+    let layer2 = layer2::spawn(Default::default(), events).unwrap();
     let (desk, inquirer) = Desk::new(Scope { node, namespace: "metallb-system".into(), class: None });
     let (health, pings) = Health::new();
-    let about =
-        About { role: "standalone", node: "n1".into(), desk: inquirer, wire: Some(wire.observer()), health };
+    let about = About {
+        role: "standalone",
+        node: "n1".into(),
+        desk: inquirer,
+        wire: Some(wire.observer()),
+        layer2: Some(layer2.observer()),
+        health,
+    };
     let serving = serve(&directory.path().join("s"), about.clone());
-    Role { desk, engine, wire, serving, about, pings, directory }
+    Role { desk, engine, wire, layer2, serving, about, pings, directory }
 }
 
 impl Role {
@@ -119,7 +129,7 @@ async fn only_what_a_dead_process_left_is_replaced() {
 #[tokio::test]
 async fn a_socket_that_cannot_be_bound_is_a_red_check_until_it_can() {
     let mut role = role(TempDir::new().unwrap());
-    role.about.health.started(role.wire.observer());
+    role.about.health.started(role.wire.observer(), role.layer2.observer());
     let path = role.directory.path().join("missing/t");
     let health = role.about.health.clone();
     let _serving = serve_retrying(path.clone(), role.about.clone(), Duration::from_millis(10));

@@ -1,13 +1,14 @@
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ferrolb_core::bgp::local::InterfaceAddress;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::future::FutureExt;
+use futures::stream::TryStreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
+
+use super::follow::{Question, follow};
 
 /// The addresses of this node's interfaces in the kernel's order, and from then on each change of them. The task behind
 /// it ends when nobody holds a receiver any more.
@@ -15,77 +16,19 @@ use tokio_util::task::AbortOnDropHandle;
 /// # Errors
 /// The kernel refuses a netlink socket, or gives no whole answer. Later failures are logged, and tried again.
 pub async fn follow_addresses() -> io::Result<watch::Receiver<Arc<[InterfaceAddress]>>> {
-    // Subscribed before the first dump, so that no change falls between the two.
-    let mut subscription = Subscription::new()?;
-    let (sender, receiver) = watch::channel(Arc::from(dump(&subscription.handle).await?));
-    tokio::spawn(async move {
-        loop {
-            let error = tokio::select! {
-                () = sender.closed() => return,
-                ended = follow(subscription, &sender) => ended,
-            };
-            tracing::warn!(%error, "lost track of interface addresses, asking the kernel again");
-            subscription = loop {
-                tokio::time::sleep(RETRY).await;
-                match Subscription::new() {
-                    Ok(subscription) => break subscription,
-                    Err(error) => tracing::warn!(%error, "can't ask the kernel for interface addresses"),
-                }
-            };
-        }
-    });
-    Ok(receiver)
+    follow(Question {
+        about: "interface addresses",
+        notices: &[MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr],
+        ask: |handle| dump(handle).boxed(),
+    })
+    .await
 }
 
-/// How long to wait before a broken netlink socket is replaced.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a dump may take: it has a few kilobytes.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A netlink socket that hears of changes of addresses.
-struct Subscription {
-    handle: Handle,
-    changes: BoxStream<'static, ()>,
-    _connection: AbortOnDropHandle<()>,
-}
-
-impl Subscription {
-    fn new() -> io::Result<Subscription> {
-        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, changes) = rtnetlink::new_multicast_connection(&groups)?;
-        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        Ok(Subscription { handle, changes: changes.map(drop).boxed(), _connection: connection })
-    }
-}
-
-/// Publishes the addresses now and after each change, until asking fails. What a message says doesn't count, only that
-/// one came, be it that the socket has overflowed: a fresh dump can't miss anything.
-async fn follow(subscription: Subscription, sender: &watch::Sender<Arc<[InterfaceAddress]>>) -> io::Error {
-    // Those that have come during a dump are one change.
-    let mut changes = subscription.changes.ready_chunks(1024);
-    loop {
-        let now = match dump(&subscription.handle).await {
-            Ok(now) => now,
-            Err(error) => return error,
-        };
-        sender.send_if_modified(|addresses| {
-            let changed = **addresses != *now;
-            if changed {
-                *addresses = now.into();
-            }
-            changed
-        });
-        if changes.next().await.is_none() {
-            return io::Error::other("the netlink socket is closed");
-        }
-    }
-}
-
-async fn dump(handle: &Handle) -> io::Result<Vec<InterfaceAddress>> {
+/// All addresses, as they are now.
+pub(super) async fn dump(handle: Handle) -> io::Result<Vec<InterfaceAddress>> {
     let messages = handle.address().get().execute();
     let addresses = messages.try_filter_map(async |message| Ok(interface_address(&message)));
-    let dumped = tokio::time::timeout(PATIENCE, addresses.try_collect()).await;
-    dumped.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)
+    addresses.try_collect().await.map_err(io::Error::other)
 }
 
 /// `None` for what is no address of an interface's own: some multicast and anycast entries.
@@ -115,6 +58,7 @@ fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
 mod tests {
     use std::net::IpAddr;
     use std::process::Command;
+    use std::time::Duration;
 
     use netlink_packet_route::address::AddressHeaderFlags;
 

@@ -3,10 +3,14 @@
 
 mod md5;
 mod memory;
+mod packet;
 #[cfg(test)]
 mod syn;
 
 pub use md5::set_md5_key;
 pub use memory::{keep_few_arenas, return_free_memory};
+pub use packet::PacketSocket;
+#[cfg(test)]
+pub(in crate::shell) use packet::link_address;
 #[cfg(test)]
 pub use syn::{save_syn, saved_syn};

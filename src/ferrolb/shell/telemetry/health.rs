@@ -1,7 +1,7 @@
 //! Whether this process does its work: what `/healthz` and `/readyz` answer.
 //!
-//! Health asks the threads themselves, at the time of the question: the *wire* thread for its sessions, the main loop for
-//! a sign of life. Before the start is done there is nothing to ask, and that is healthy, but not ready. Ready means
+//! Health asks the threads themselves, at the time of the question: the *wire* thread for its sessions, the *layer2* thread for
+//! its addresses, the main loop for a sign of life. Before the start is done there is nothing to ask, and that is healthy, but not ready. Ready means
 //! that the desired set was computed and handed to the wire thread; whether any router answers doesn't count, since a
 //! router that is away must not take the process out of service.
 
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::shell::bgp::{SessionStatus, WireEnded, WireObserver};
 use crate::shell::kube::Watches;
+use crate::shell::layer2::{AddressStatus, Layer2Ended, Layer2Observer};
 
 /// How long the wire thread may take to answer.
 pub const WIRE_LIMIT: Duration = Duration::from_secs(2);
@@ -31,6 +32,18 @@ pub trait WireProbe: Send + Sync {
 impl WireProbe for WireObserver {
     fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionStatus>, WireEnded>> {
         Box::pin(self.sessions(false))
+    }
+}
+
+/// The layer2 thread, as far as it can be asked where it stands.
+pub trait Layer2Probe: Send + Sync {
+    /// The addresses that are answered for.
+    fn addresses(&self) -> BoxFuture<'_, Result<Vec<AddressStatus>, Layer2Ended>>;
+}
+
+impl Layer2Probe for Layer2Observer {
+    fn addresses(&self) -> BoxFuture<'_, Result<Vec<AddressStatus>, Layer2Ended>> {
+        Box::pin(self.addresses())
     }
 }
 
@@ -62,6 +75,7 @@ struct Inner {
     wire: OnceLock<Option<Box<dyn WireProbe>>>,
     /// How a role that lives from Kubernetes is supplied.
     watches: OnceLock<Watches>,
+    layer2: OnceLock<Box<dyn Layer2Probe>>,
     main: mpsc::Sender<Ping>,
     /// Sockets and ports for looking in that can't be bound, and why.
     unbound: Mutex<BTreeMap<&'static str, String>>,
@@ -71,14 +85,20 @@ impl Health {
     /// Of a process that has just begun, and the questions that its main loop has to answer.
     pub fn new() -> (Health, mpsc::Receiver<Ping>) {
         let (main, pings) = mpsc::channel(8);
-        let inner =
-            Inner { wire: OnceLock::new(), watches: OnceLock::new(), main, unbound: Mutex::default() };
+        let inner = Inner {
+            wire: OnceLock::new(),
+            layer2: OnceLock::new(),
+            watches: OnceLock::new(),
+            main,
+            unbound: Mutex::default(),
+        };
         (Health(Arc::new(inner)), pings)
     }
 
-    /// The desired set has been handed to this wire thread, and the main loop begins.
-    pub fn started(&self, wire: impl WireProbe + 'static) {
-        // A second wire thread isn't a thing.
+    /// The desired set has been handed to these threads, and the main loop begins.
+    pub fn started(&self, wire: impl WireProbe + 'static, layer2: impl Layer2Probe + 'static) {
+        // A second thread of either isn't a thing.
+        let _ = self.0.layer2.set(Box::new(layer2));
         let _ = self.0.wire.set(Some(Box::new(wire)));
     }
 
@@ -118,9 +138,21 @@ impl Health {
         })
     }
 
+    /// Asks the layer2 thread; `None`: it hasn't started.
+    ///
+    /// # Errors
+    /// A sentence: it doesn't answer within [`WIRE_LIMIT`], or has ended.
+    pub async fn ask_layer2(&self) -> Option<Result<Vec<AddressStatus>, String>> {
+        let layer2 = self.0.layer2.get()?;
+        Some(match timeout(WIRE_LIMIT, layer2.addresses()).await {
+            Ok(answer) => answer.map_err(|ended| ended.to_string()),
+            Err(_) => Err(format!("no answer from the layer2 thread for {} s", WIRE_LIMIT.as_secs())),
+        })
+    }
+
     /// Whether the process should be left running.
     pub async fn healthy(&self) -> Report {
-        let (wire, main) = tokio::join!(self.ask_wire(), self.ask_main());
+        let (wire, layer2, main) = tokio::join!(self.ask_wire(), self.ask_layer2(), self.ask_main());
         let wire = match wire {
             Some(WireAnswer::Sessions { .. }) => Check::ok("wire"),
             Some(WireAnswer::Silent) => Check::failed(
@@ -136,7 +168,11 @@ impl Health {
         } else {
             Check::failed("main", format!("no answer from the main loop for {} s", MAIN_LIMIT.as_secs()))
         };
-        Report(vec![wire, main])
+        let layer2 = match layer2 {
+            Some(Err(why)) => Check::failed("layer2", why),
+            Some(Ok(_)) | None => Check::ok("layer2"),
+        };
+        Report(vec![wire, layer2, main])
     }
 
     /// Whether the process announces what it should, and can be looked into.

@@ -150,8 +150,9 @@ impl Pages {
             "/healthz" => check(&self.health.healthy().await),
             "/readyz" => check(&self.health.ready().await),
             _ => {
-                let wire = self.health.ask_wire().await;
-                let mut response = Response::new(self.metrics.exposition(wire.as_ref()));
+                let (wire, layer2) = tokio::join!(self.health.ask_wire(), self.health.ask_layer2());
+                let layer2 = layer2.and_then(Result::ok).unwrap_or_default();
+                let mut response = Response::new(self.metrics.exposition(wire.as_ref(), &layer2));
                 let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, text);
                 response

@@ -3,7 +3,7 @@
 //! Every metric is in one of the tables below, with how its value is found; `docs/metrics.md` lists them in the same
 //! order, and a test compares. Series exist only while a scrape is answered, made from what stands then: so there is no
 //! series of a session, pool or service that is gone, and ten thousand services cost no memory in between. What the main
-//! loop knows it writes down here as it changes; what the wire thread knows it is asked.
+//! loop knows it writes down here as it changes; what the wire and layer2 threads know they are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +21,7 @@ use prometheus::{Histogram, HistogramOpts, TextEncoder};
 
 use super::health::{WIRE_LIMIT, WireAnswer};
 use crate::shell::bgp::SessionStatus;
+use crate::shell::layer2::AddressStatus;
 use crate::shell::source::Batch;
 
 /// A metric as it is declared.
@@ -113,6 +114,33 @@ const ANNOUNCED: Declared = gauge(
     &["service", "protocol", "node", "ip"],
     "1 while the node announces the address of the service",
 );
+
+/// Of an address that the node answers for.
+const ADDRESS: &[&str] = &["ip"];
+const ADDRESSES: Table<AddressStatus> = &[
+    (
+        counter(
+            "metallb_layer2_requests_received",
+            ADDRESS,
+            "Questions for the address received: ARP requests, Neighbor Solicitations",
+        ),
+        |a| a.counters.requests,
+    ),
+    (counter("metallb_layer2_responses_sent", ADDRESS, "Answers to such questions sent"), |a| {
+        a.counters.responses
+    }),
+    (
+        counter(
+            "metallb_layer2_gratuitous_sent",
+            ADDRESS,
+            "Frames sent unasked that announce the address: gratuitous ARP, unsolicited Neighbor Advertisements",
+        ),
+        |a| a.counters.gratuitous,
+    ),
+    (gauge("ferrolb_layer2_interfaces", ADDRESS, "Interfaces that answer for the address"), |a| {
+        a.interfaces.len() as u64
+    }),
+];
 
 /// Of a pool. MetalLB: gauges, for all their `_total`.
 const POOL: &[&str] = &["pool"];
@@ -215,7 +243,8 @@ pub(super) fn declared() -> impl Iterator<Item = &'static Declared> {
     let pools = POOLS.iter().map(|(declared, _)| declared);
     let process = PROCESS.iter().map(|(declared, _)| declared);
     let rest = [&BUILD, &START, &WIRE_UP, &WIRE_ANSWER, &CONVERGENCE, &ALLOCATION];
-    sessions.chain([&ANNOUNCED]).chain(pools).chain(process).chain(rest)
+    let addresses = ADDRESSES.iter().map(|(declared, _)| declared);
+    sessions.chain([&ANNOUNCED]).chain(addresses).chain(pools).chain(process).chain(rest)
 }
 
 /// Collects what the metrics are made of.
@@ -254,6 +283,8 @@ struct Shown {
     ips: Box<[IpAddr]>,
     pool: Option<Arc<str>>,
     announced: bool,
+    /// Those that the node answers for on layer 2.
+    answered: Box<[IpAddr]>,
 }
 
 /// A pool, as a scrape shows it.
@@ -308,7 +339,9 @@ impl Metrics {
             return;
         }
         let announcements = outcome.announcements.iter().map(|(key, _)| key);
-        for key in outcome.allocations.iter().chain(announcements) {
+        // An address changes its owner without its service's reason changing, where the service has another one.
+        let sharers = outcome.addresses.iter().flat_map(|change| engine.allocator().users_of(change.address));
+        for key in outcome.allocations.iter().chain(announcements).chain(sharers) {
             let services = Arc::make_mut(&mut board.services);
             match Shown::of(engine, key) {
                 Some(shown) => services.insert(key.clone(), shown),
@@ -347,8 +380,9 @@ impl Metrics {
         self.allocation.observe(since.elapsed().as_secs_f64());
     }
 
-    /// All metrics in Prometheus' text format. `wire` is what the wire thread said; `None`: it hasn't started.
-    pub fn exposition(&self, wire: Option<&WireAnswer>) -> String {
+    /// All metrics in Prometheus' text format. `wire` is what the wire thread said; `None`: it hasn't started. `layer2` is
+    /// what the layer2 thread said; nothing, where it says nothing.
+    pub fn exposition(&self, wire: Option<&WireAnswer>, layer2: &[AddressStatus]) -> String {
         let board = self.board().clone();
         let mut page = Page::default();
         if let Some(WireAnswer::Sessions { sessions, .. }) = wire {
@@ -362,14 +396,18 @@ impl Metrics {
                 page.put(declared, series);
             }
         }
-        let announced = board.services.iter().filter(|(_, shown)| shown.announced);
-        let announced = announced.flat_map(|(key, shown)| {
-            shown
-                .ips
-                .iter()
-                .map(|ip| (vec![key.to_string(), "bgp".to_owned(), self.node.clone(), ip.to_string()], 1.0))
+        let announced = board.services.iter().flat_map(|(key, shown)| {
+            let bgp = shown.ips.iter().filter(|_| shown.announced).map(|ip| ("bgp", ip));
+            let labels = |(protocol, ip): (&str, &IpAddr)| {
+                vec![key.to_string(), protocol.to_owned(), self.node.clone(), ip.to_string()]
+            };
+            bgp.chain(shown.answered.iter().map(|ip| ("layer2", ip))).map(move |which| (labels(which), 1.0))
         });
         page.put(&ANNOUNCED, announced);
+        for (declared, value) in ADDRESSES {
+            let series = layer2.iter().map(|a| (vec![a.address.to_string()], value(a) as f64));
+            page.put(declared, series);
+        }
         let pools = board.usage();
         for (declared, value) in POOLS {
             page.put(
@@ -430,6 +468,12 @@ impl Shown {
             ips: allocation.ips.as_slice().into(),
             pool: allocation.pool.clone(),
             announced: engine.routes().reason(key) == Some(None),
+            answered: allocation
+                .ips
+                .iter()
+                .copied()
+                .filter(|ip| engine.addresses().services(*ip).any(|service| service == key))
+                .collect(),
         })
     }
 }

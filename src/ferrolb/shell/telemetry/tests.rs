@@ -6,6 +6,7 @@ use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::bgp::rib_out::Progress;
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, SourceChange};
+use ferrolb_core::layer2::Counters;
 use ferrolb_core::manifest;
 use ferrolb_core::types::{FamilySet, NodeName};
 use ferrolb_core::world::ObjectId;
@@ -13,10 +14,11 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::health::{Health, Ping, WireAnswer, WireProbe};
+use super::health::{Health, Layer2Probe, Ping, WireAnswer, WireProbe};
 use super::http::{BindAddress, Pages, accept};
 use super::metrics::{Metrics, declared};
 use crate::shell::bgp::{SessionStatus, WireEnded};
+use crate::shell::layer2::{AddressStatus, Layer2Ended};
 use crate::shell::source::Batch;
 
 const MANIFESTS: &str = r#"
@@ -32,6 +34,11 @@ spec: {addresses: [198.51.100.1-198.51.100.3], autoAssign: false}
 ---
 apiVersion: metallb.io/v1beta1
 kind: BGPAdvertisement
+metadata: {name: all, namespace: metallb-system}
+spec: {ipAddressPools: [web]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
 metadata: {name: all, namespace: metallb-system}
 spec: {ipAddressPools: [web]}
 ---
@@ -141,6 +148,15 @@ fn session(remote: &str, state: State) -> SessionStatus {
     status
 }
 
+/// An address that is answered for.
+fn answered() -> AddressStatus {
+    AddressStatus {
+        address: "192.0.2.2".parse().unwrap(),
+        interfaces: vec!["eth0".into()],
+        counters: Counters { requests: 3, responses: 2, gratuitous: 10 },
+    }
+}
+
 fn answer(sessions: Vec<SessionStatus>) -> WireAnswer {
     WireAnswer::Sessions { sessions, after: Duration::from_millis(250) }
 }
@@ -151,7 +167,7 @@ fn the_exposition_is_as_reviewed() {
     bench.load(MANIFESTS);
     let sessions =
         vec![session("10.0.0.1:179", State::Established), session("[fd00::1]:1179", State::Active)];
-    let text = bench.metrics.exposition(Some(&answer(sessions)));
+    let text = bench.metrics.exposition(Some(&answer(sessions)), &[answered()]);
     let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/shell/telemetry/exposition.txt");
     if std::env::var_os("FERROLB_UPDATE").is_some() {
@@ -164,7 +180,8 @@ fn the_exposition_is_as_reviewed() {
 fn the_reference_lists_every_metric() {
     let mut bench = Bench::new();
     bench.load(MANIFESTS);
-    let text = bench.metrics.exposition(Some(&answer(vec![session("10.0.0.1:179", State::Established)])));
+    let sessions = answer(vec![session("10.0.0.1:179", State::Established)]);
+    let text = bench.metrics.exposition(Some(&sessions), &[answered()]);
     let served: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let expected: Vec<String> =
         declared().map(|d| format!("{} {}", d.name, format!("{:?}", d.kind).to_lowercase())).collect();
@@ -189,18 +206,33 @@ fn the_reference_lists_every_metric() {
 #[test]
 fn series_of_what_is_gone_vanish() {
     let mut bench = Bench::new();
-    let nothing = bench.metrics.exposition(None);
-    for absent in ["metallb_bgp_", "metallb_speaker_announced", "metallb_allocator_", "ferrolb_wire_"] {
+    let nothing = bench.metrics.exposition(None, &[]);
+    for absent in [
+        "metallb_bgp_",
+        "metallb_layer2_",
+        "metallb_speaker_announced",
+        "metallb_allocator_",
+        "ferrolb_wire_",
+    ] {
         assert!(!nothing.contains(absent), "{nothing}");
     }
     assert!(nothing.contains("metallb_k8s_client_config_loaded_bool 0\n"), "{nothing}");
 
     bench.load(MANIFESTS);
-    let has =
-        |bench: &Bench, what: &str| bench.metrics.exposition(None).lines().any(|line| line.starts_with(what));
+    let has = |bench: &Bench, what: &str| {
+        bench.metrics.exposition(None, &[]).lines().any(|line| line.starts_with(what))
+    };
     assert!(has(
         &bench,
         "metallb_speaker_announced{service=\"shop/web\",protocol=\"bgp\",node=\"n1\",ip=\"192.0.2.2\"} 1"
+    ));
+    assert!(has(
+        &bench,
+        "metallb_speaker_announced{service=\"shop/web\",protocol=\"layer2\",node=\"n1\",ip=\"192.0.2.2\"} 1"
+    ));
+    assert!(has(
+        &bench,
+        "metallb_speaker_announced{service=\"shop/web\",protocol=\"layer2\",node=\"n1\",ip=\"2001:db8::\"} 1"
     ));
     assert!(has(&bench, "metallb_allocator_addresses_in_use_total{pool=\"web\"} 3"));
     assert!(!has(&bench, "metallb_speaker_announced{service=\"shop/quiet\""));
@@ -212,10 +244,10 @@ fn series_of_what_is_gone_vanish() {
     let pool = bench.id("IPAddressPool", "spare");
     bench.delete(&pool);
     assert!(!has(&bench, "metallb_allocator_addresses_total{pool=\"spare\"}"));
-    assert!(has(&bench, "metallb_k8s_client_updates_total 9\n".trim()));
+    assert!(has(&bench, "metallb_k8s_client_updates_total 10\n".trim()));
 
     // A wire thread that says nothing leaves no sessions behind, and says so.
-    let silent = bench.metrics.exposition(Some(&WireAnswer::Silent));
+    let silent = bench.metrics.exposition(Some(&WireAnswer::Silent), &[]);
     assert!(!silent.contains("metallb_bgp_") && silent.contains("ferrolb_wire_up 0\n"), "{silent}");
 }
 
@@ -224,7 +256,7 @@ fn the_configuration_is_stale_while_errors_stand() {
     let mut bench = Bench::new();
     bench.load(MANIFESTS);
     let value = |bench: &Bench, name: &str| -> u64 {
-        let text = bench.metrics.exposition(None);
+        let text = bench.metrics.exposition(None, &[]);
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
         line.parse().unwrap()
     };
@@ -264,6 +296,26 @@ impl WireProbe for FakeWire {
     }
 }
 
+/// A layer2 thread that does as it is told.
+#[derive(Clone, Copy)]
+enum FakeLayer2 {
+    Answers,
+    Stalls,
+    HasEnded,
+}
+
+impl Layer2Probe for FakeLayer2 {
+    fn addresses(&self) -> BoxFuture<'_, Result<Vec<AddressStatus>, Layer2Ended>> {
+        Box::pin(async move {
+            match self {
+                FakeLayer2::Answers => Ok(vec![answered()]),
+                FakeLayer2::Stalls => std::future::pending().await,
+                FakeLayer2::HasEnded => Err(Layer2Ended),
+            }
+        })
+    }
+}
+
 fn main_loop(mut pings: tokio::sync::mpsc::Receiver<Ping>) {
     tokio::spawn(async move {
         while let Some(ping) = pings.recv().await {
@@ -279,12 +331,15 @@ async fn health_follows_the_threads() {
     assert_eq!(health.healthy().await.to_string(), "ok starting\n");
     assert!(!health.ready().await.is_good());
     // Its one session isn't established, and that doesn't matter.
-    health.started(FakeWire::Answers);
-    assert_eq!(health.healthy().await.to_string(), "ok wire\nok main\n");
+    health.started(FakeWire::Answers, FakeLayer2::Answers);
+    assert_eq!(health.healthy().await.to_string(), "ok wire\nok layer2\nok main\n");
     assert!(health.ready().await.is_good());
     health.not_bound("socket", "in use".to_owned());
     assert!(health.healthy().await.is_good());
-    assert_eq!(health.ready().await.to_string(), "ok wire\nok main\nok desired-set\nfailed socket: in use\n");
+    assert_eq!(
+        health.ready().await.to_string(),
+        "ok wire\nok layer2\nok main\nok desired-set\nfailed socket: in use\n"
+    );
     health.bound("socket");
     assert!(health.ready().await.is_good());
 }
@@ -292,21 +347,30 @@ async fn health_follows_the_threads() {
 #[tokio::test]
 async fn a_thread_that_stands_still_or_has_ended_is_red() {
     for (wire, expected) in [
-        (FakeWire::Stalls, "failed wire: no answer from the wire thread for 2 s\nok main\n"),
-        (FakeWire::HasEnded, "failed wire: the wire thread has ended\nok main\n"),
+        (FakeWire::Stalls, "failed wire: no answer from the wire thread for 2 s\nok layer2\nok main\n"),
+        (FakeWire::HasEnded, "failed wire: the wire thread has ended\nok layer2\nok main\n"),
     ] {
         let (health, pings) = Health::new();
         main_loop(pings);
-        health.started(wire);
+        health.started(wire, FakeLayer2::Answers);
         assert_eq!(health.healthy().await.to_string(), expected);
         assert!(!health.ready().await.is_good());
     }
+    for (layer2, expected) in [
+        (FakeLayer2::Stalls, "ok wire\nfailed layer2: no answer from the layer2 thread for 2 s\nok main\n"),
+        (FakeLayer2::HasEnded, "ok wire\nfailed layer2: the layer2 thread has ended\nok main\n"),
+    ] {
+        let (health, pings) = Health::new();
+        main_loop(pings);
+        health.started(FakeWire::Answers, layer2);
+        assert_eq!(health.healthy().await.to_string(), expected);
+    }
     // The main loop takes no ping.
     let (health, _pings) = Health::new();
-    health.started(FakeWire::Answers);
+    health.started(FakeWire::Answers, FakeLayer2::Answers);
     assert_eq!(
         health.healthy().await.to_string(),
-        "ok wire\nfailed main: no answer from the main loop for 5 s\n"
+        "ok wire\nok layer2\nfailed main: no answer from the main loop for 5 s\n"
     );
 }
 
@@ -316,7 +380,7 @@ async fn served(wire: Option<FakeWire>) -> std::net::SocketAddr {
     let (health, pings) = Health::new();
     main_loop(pings);
     if let Some(wire) = wire {
-        health.started(wire);
+        health.started(wire, FakeLayer2::Answers);
     }
     let metrics = Arc::new(Metrics::new("n1", SystemTime::UNIX_EPOCH).unwrap());
     tokio::spawn(accept(listener, Pages { metrics, health }));

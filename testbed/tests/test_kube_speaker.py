@@ -1,5 +1,6 @@
 """`ferrolb speaker` in a real cluster, from the shipped manifest: what the router has, what clients get, what is written."""
 
+import json
 import time
 import unittest
 from pathlib import Path
@@ -140,8 +141,7 @@ class Tells(unittest.TestCase):
 
         def versions():
             found = [(kind, o["metadata"]["name"], o["metadata"]["resourceVersion"])
-                     for kind in kinds for o in cluster.get(kind, namespace=SYSTEM if "status" in kind or "state" in kind else "default")
-                     if o.get("involvedObject", {}).get("kind", "Service") == "Service"]
+                     for kind in kinds for o in cluster.get(kind, namespace=SYSTEM if "status" in kind or "state" in kind else "default")]
             return sorted(found)
 
         before = versions()
@@ -154,6 +154,56 @@ class Tells(unittest.TestCase):
             before = now
         time.sleep(5.0)
         self.assertEqual(versions(), before)
+
+
+class Answers(unittest.TestCase):
+    """Layer 2: what a client on the nodes' own wire gets."""
+
+    @classmethod
+    def setUpClass(cls):
+        cluster.apply([
+            config("IPAddressPool", "wire", {"addresses": ["192.168.1.240-192.168.1.250", "fd00:1::240-fd00:1::250"], "autoAssign": False}),
+            config("L2Advertisement", "wire", {"ipAddressPools": ["wire"]}),
+            config("BGPAdvertisement", "all", {"ipAddressPools": ["pool"]}),
+        ])
+        cls.addClassCleanup(cluster.apply, [config("BGPAdvertisement", "all", {})])
+        for name in ("ipaddresspool/wire", "l2advertisement/wire"):
+            cls.addClassCleanup(cluster.kubectl, "delete", name, "-n", SYSTEM)
+
+    def balanced(self, name, **spec):
+        return balanced(self, name, annotations={"metallb.io/address-pool": "wire"}, **spec)
+
+    def test_one_node_answers_for_both_addresses_and_says_so(self):
+        addresses = self.balanced("near", app="web")
+        for address in addresses:
+            wait_nodes_answer("lan", address, set(NODES))
+        owners = {owner(address) for address in addresses}
+        until("one status", lambda: Seen(claims("near") == owners and len(owners) == 1, (claims("near"), owners)), 20.0)
+        (node,) = owners
+        events = {e["message"] for e in cluster.get("events")
+                  if e["reason"] == "nodeAssigned" and e["involvedObject"]["name"] == "near"}
+        self.assertEqual(events, {f'announcing from node "{node}" with protocol "layer2"'})
+        cluster.kubectl("delete", "service", "near")
+        until("no status", lambda: claims("near") == set(), 20.0)
+        cluster.in_ns("lan", "ip", "neighbour", "flush", "dev", "eth0")
+        until("nobody", lambda: not ask("lan", addresses[0]) and owner(addresses[0]) is None, 10.0)
+
+    def test_another_node_takes_over_from_a_speaker_that_is_gone(self):
+        (address,) = self.balanced("moving", app="web", ipFamilyPolicy="SingleStack")
+        until("an answer", lambda: ask("lan", address), 30.0)
+        first = owner(address)
+        cluster.kubectl("label", "node", first, "speaker=no")
+        self.addCleanup(cluster.kubectl, "label", "node", first, "speaker-", check=False)
+        begun = time.monotonic()
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "speaker", "operator": "DoesNotExist"}]}]}}}
+        patch = json.dumps({"spec": {"template": {"spec": {"affinity": affinity}}, "updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}}})
+        cluster.kubectl("patch", "daemonset", "speaker", "-n", SYSTEM, "--patch", patch)
+        until("another owner", lambda: ask("lan", address) and owner(address) != first, 60.0)
+        print(f"       layer 2: another node answers after {time.monotonic() - begun:.1f} s", flush=True)
+        until("its status", lambda: Seen(claims("moving") == {owner(address)}, claims("moving")), 20.0)
+        cluster.kubectl("label", "node", first, "speaker-")
+        until("the first owner", lambda: ask("lan", address) and owner(address) == first, 90.0)
 
 
 class Withstands(unittest.TestCase):
@@ -200,8 +250,6 @@ class Withstands(unittest.TestCase):
         wait_hops(address, set(NODES) - {lost}, seconds=20.0)
         print(f"       a lost node's routes are gone after {time.monotonic() - begun:.1f} s", flush=True)
         cluster.wait_nodes([lost], ready=False, seconds=60.0)
-        # The kernel keeps a dead node's network for as long as its connections wait for a last word; its link mustn't.
-        cluster.in_ns("wire", "ip", "link", "delete", lost, check=False)
         cluster.start_node(lost)
         wait_hops(address, set(NODES), seconds=90.0)
 
@@ -255,6 +303,19 @@ def statuses(name):
     """Node -> peers, by the ServiceBGPStatus objects of a service."""
     found = [s.get("status", {}) for s in cluster.get("servicebgpstatuses", namespace=SYSTEM)]
     return {s["node"]: s.get("peers") for s in found if s.get("serviceName") == name}
+
+
+def claims(name):
+    """The nodes that say that they answer for a service on layer 2."""
+    found = [s.get("status", {}) for s in cluster.get("servicel2statuses", namespace=SYSTEM)]
+    return {s["node"] for s in found if s.get("serviceName") == name}
+
+
+def owner(address):
+    """The node that answers for an address, by what a client on the wire has learnt."""
+    known = cluster.in_ns("lan", "ip", "neighbour", "show", address)
+    macs = {cluster.in_ns(node, "cat", "/sys/class/net/eth0/address").strip(): node for node in NODES}
+    return macs.get(known.split("lladdr ")[1].split()[0]) if "lladdr" in known else None
 
 
 def results():

@@ -1,9 +1,10 @@
 //! The flags of `ferrolb speaker`: MetalLB's by name, environment variable and default, and our own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::args::GoDuration;
 use super::goflags::boolean;
 use crate::shell::telemetry::log::LogLevel;
 
@@ -37,6 +38,14 @@ pub struct SpeakerArgs {
     /// After the node's boot, and for a Service that comes to it, wait for kube-proxy for a few seconds before announcing
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = boolean)]
     pub wait_for_kube_proxy: bool,
+    /// Repeat layer-2 announcements (gratuitous ARP, unsolicited advertisements) this often for as long as an address is
+    /// owned, as 30s or 5m; 0: only after it was taken
+    #[arg(long, value_name = "DURATION", default_value = "0")]
+    pub gratuitous_arp_interval: GoDuration,
+    /// A file of interfaces that never answer on layer 2, as MetalLB's excludel2.yaml; a file that isn't there excludes
+    /// what MetalLB's does
+    #[arg(long, value_name = "FILE", default_value = "/etc/metallb/excludel2.yaml")]
+    excluded_interfaces: PathBuf,
     /// How many writes of status and events a second there may be; 0 for none at all
     #[arg(long, value_name = "NUMBER", default_value_t = 25)]
     pub status_writes: u32,
@@ -97,6 +106,11 @@ impl SpeakerArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
         self.lb_class.as_deref().filter(|class| !class.is_empty())
+    }
+
+    /// The file of interfaces that never answer on layer 2, where there is one.
+    pub fn excluded_interfaces(&self) -> Option<&Path> {
+        Some(&*self.excluded_interfaces).filter(|path| path.exists())
     }
 
     /// The flags that were given and mean nothing, each with why.

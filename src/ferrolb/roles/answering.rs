@@ -3,25 +3,24 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ferrolb_core::engine::Outcome;
 use ferrolb_core::layer2::{self, Exclusion, Settings, Socket};
 use ferrolb_core::types::InterfaceSet;
 use tracing::{error, info, warn};
 
-use crate::cli::StandaloneArgs;
 use crate::shell::layer2::Event;
 
 /// What the layer2 thread is set up with.
 ///
 /// # Errors
 /// A sentence: the file of excluded interfaces can't be read, or isn't one.
-pub fn settings(args: &StandaloneArgs) -> Result<Settings, String> {
-    let excluded = match &args.excluded_interfaces {
+pub fn settings(excluded_interfaces: Option<&Path>, interval: Duration) -> Result<Settings, String> {
+    let excluded = match excluded_interfaces {
         None => Exclusion::metallb_default(),
         Some(path) => excluded(path)?,
     };
-    let interval = args.gratuitous_arp_interval.0;
     Ok(Settings { excluded, gratuitous_interval: (!interval.is_zero()).then_some(interval) })
 }
 

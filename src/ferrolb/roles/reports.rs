@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::engine::{Engine, Outcome};
+use ferrolb_core::layer2;
 use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, View, Wanted};
-use ferrolb_core::types::{NodeName, ServiceKey};
+use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -37,6 +38,8 @@ pub struct Reports {
     look_at: Option<Instant>,
     /// Services that were told to be announced from here.
     assigned: BTreeSet<ServiceKey>,
+    /// The same for layer 2.
+    answered: BTreeSet<ServiceKey>,
     /// The UIDs of Services, for events about them.
     uids: BTreeMap<ServiceKey, Arc<str>>,
     /// Whether every service has been looked at once.
@@ -69,6 +72,7 @@ impl Reports {
             unseen: BTreeSet::new(),
             look_at: None,
             assigned: BTreeSet::new(),
+            answered: BTreeSet::new(),
             uids: BTreeMap::new(),
             complete: false,
         }
@@ -83,8 +87,10 @@ impl Reports {
     pub fn listed(&mut self, kind: Kind, objects: Vec<Object>) {
         // What an earlier process told isn't told again.
         for object in objects.iter().filter(|object| *object.node == *self.node.as_str()) {
-            if let Subject::ServiceBgp(key) = &object.subject {
-                self.assigned.insert(key.clone());
+            match &object.subject {
+                Subject::ServiceBgp(key) => drop(self.assigned.insert(key.clone())),
+                Subject::ServiceL2(key) => drop(self.answered.insert(key.clone())),
+                Subject::Configuration | Subject::Session(..) => {}
             }
         }
         self.ledger.listed(kind, objects);
@@ -111,6 +117,48 @@ impl Reports {
         } else if !outcome.decided.is_empty() {
             self.unseen.extend(outcome.decided.iter().cloned());
             self.look_again(now, FIRST_LOOK);
+        }
+    }
+
+    /// What is answered for on layer 2 has changed.
+    pub fn layer2_decided(&mut self, engine: &Engine, outcome: &Outcome) {
+        let addresses = engine.addresses();
+        let mut touched: BTreeSet<&ServiceKey> =
+            outcome.layer2_announcements.iter().map(|(key, _)| key).collect();
+        touched.extend(outcome.addresses.iter().flat_map(|change| addresses.services(change.address)));
+        for key in touched {
+            let subject = Subject::ServiceL2(key.clone());
+            if addresses.reason(key) != Some(None) {
+                self.answered.remove(key);
+                self.ledger.want(subject, None);
+                continue;
+            }
+            let allocation = engine.allocator().get(key);
+            let ips = allocation.map(|a| a.ips.as_slice()).unwrap_or_default();
+            let interfaces =
+                ips.iter().filter_map(|ip| addresses.interfaces(*ip)).reduce(InterfaceSet::union);
+            let interfaces = match interfaces {
+                Some(InterfaceSet::Only(names)) => names,
+                Some(InterfaceSet::Any) | None => BTreeSet::new(),
+            };
+            self.ledger.want(subject, Some(Wanted::Content(Content::ServiceL2(interfaces))));
+            if self.answered.insert(key.clone()) {
+                let message = format!("announcing from node \"{}\" with protocol \"layer2\"", self.node);
+                self.event(key, "Normal", "nodeAssigned", &message);
+            }
+        }
+    }
+
+    /// An address has no interface to be answered for on.
+    pub fn layer2_happened(&mut self, engine: &Engine, event: &layer2::Event) {
+        let layer2::Event::NoInterface { address, .. } = event else { return };
+        let message = format!(
+            "interfaces for LB IP \"{address}\" absent on node \"{}\" with protocol \"layer2\"",
+            self.node
+        );
+        let services: Vec<ServiceKey> = engine.addresses().services(*address).cloned().collect();
+        for key in services {
+            self.event(&key, "Warning", "announceFailed", &message);
         }
     }
 

@@ -5,9 +5,11 @@
 //! what differs to the *wire* thread, and then to the reports. A Service that comes to this node waits for the node's proxy.
 //! End: the sessions are closed with a Cease. While the API server is away, nothing changes.
 
+mod leases;
 mod supply;
 mod writes;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,14 +26,16 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use self::leases::Leases;
 use self::supply::{Supplied, Supply};
 use self::writes::Writes;
 use crate::cli::SpeakerArgs;
 use crate::roles::announcer::Announcer;
 use crate::roles::reports::{Question, Reports};
-use crate::roles::sessions;
+use crate::roles::{answering, sessions};
 use crate::shell::bgp::{self, Holding, WireConfig, WireEnded, WireHandle, WireObserver};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
+use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
 use crate::shell::telemetry::log;
@@ -92,6 +96,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let session_namespace: Arc<str> = session_namespace.map_or_else(|| namespace.clone(), Into::into);
     let mut supply = Supply::new(client.clone(), &node, &namespace, &session_namespace);
     health.supplied_by(supply.watches());
+    let mut leases = Leases::new(client.clone(), &namespace, &node);
     let mut writes = Writes::new(client, &session_namespace, &namespace);
     let mut reports = Reports::new(node.clone(), Writes::ledger(&node, args.status_writes));
 
@@ -99,7 +104,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let started = async {
         while !supply.is_complete() {
             let supplied = supply.next().await;
-            speaker.take(supplied, &mut reports, &mut supply);
+            speaker.take(supplied, &mut reports, &mut leases, &mut supply);
         }
         if args.wait_for_kube_proxy {
             wait_for_kube_proxy(&speaker.proxy_addresses()).await;
@@ -123,17 +128,22 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         written: Box::new(move |after| written.converged(after)),
     })
     .map_err(|e| format!("the thread of the BGP sessions can't start: {e}"))?;
+    let (layer2_events, mut layer2_heard) = mpsc::channel(EVENTS);
+    let settings = answering::settings(args.excluded_interfaces(), args.gratuitous_arp_interval.0)?;
+    let layer2 = layer2::spawn(settings, layer2_events)
+        .map_err(|e| format!("the thread of layer 2 can't start: {e}"))?;
     let observer = wire.observer();
     let about = grpc::About {
         role: ROLE,
         node: args.node_name.clone(),
         desk: inquirer,
         wire: Some(wire.observer()),
-        layer2: None,
+        layer2: Some(layer2.observer()),
         health: health.clone(),
     };
     let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
     speaker.announcer.send_everything(&wire, None).await?;
+    health.answers(layer2.observer());
     health.started(wire.observer());
     if args.wait_for_kube_proxy {
         speaker.announcer.engine.hold_new_locals();
@@ -155,14 +165,30 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         tokio::select! {
             supplied = supply.next() => {
                 let noticed = supplied.noticed;
-                let outcome = speaker.take(supplied, &mut reports, &mut supply);
-                speaker.send(&wire, &outcome, noticed, &mut reports).await?;
+                let outcome = speaker.take(supplied, &mut reports, &mut leases, &mut supply);
+                speaker.send(&wire, &layer2, &outcome, noticed, &mut reports).await?;
+                // Others may have come or gone.
+                let outcome = speaker.set_live(&leases);
+                speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
             }
             key = released(&mut speaker.waiting) => {
                 let outcome = speaker.announcer.engine.release(&key);
                 speaker.announcer.tell(&outcome);
-                speaker.send(&wire, &outcome, None, &mut reports).await?;
+                speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
             }
+            () = leases.next() => {
+                let outcome = speaker.set_live(&leases);
+                speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
+            }
+            event = layer2_heard.recv() => match event {
+                Some(event) => {
+                    answering::log(&event);
+                    if let layer2::Event::Machine(event) = &event {
+                        reports.layer2_happened(&speaker.announcer.engine, event);
+                    }
+                }
+                None => return Err("the thread of layer 2 has ended; start again, and report what it logged".to_owned()),
+            },
             event = heard.recv() => match event {
                 Some(event) => {
                     sessions::log(&event);
@@ -184,7 +210,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         }
     }
     info!(event = "shutdown", "closing the sessions");
-    wire.shutdown("").await;
+    // The others take over while the sessions are being closed.
+    tokio::join!(leases.give_up(), layer2.shutdown(), wire.shutdown(""));
     Ok(())
 }
 
@@ -293,6 +320,8 @@ impl Speaker {
         let mut engine = Engine::new(options, allocator, Default::default(), Default::default());
         // Addresses are the controller's to give.
         engine.set_choosing(false);
+        // Nobody is alive on layer 2 before that is known.
+        engine.set_live(Some(BTreeSet::new()));
         let (desk, inquirer) = Desk::new(Scope { node: node.clone(), namespace: namespace.clone(), class });
         let speaker = Speaker {
             announcer: Announcer::new(engine, desk, metrics, node.clone()),
@@ -303,7 +332,13 @@ impl Speaker {
     }
 
     /// Applies what came, and tells what changed.
-    fn take(&mut self, mut supplied: Supplied, reports: &mut Reports, supply: &mut Supply) -> Outcome {
+    fn take(
+        &mut self,
+        mut supplied: Supplied,
+        reports: &mut Reports,
+        leases: &mut Leases,
+        supply: &mut Supply,
+    ) -> Outcome {
         for problem in &supplied.problems {
             error!(event = "objectError", error = %problem, "an object can't be read; what it was before stays");
             self.announcer.desk.tell_manifest(problem.to_string(), false);
@@ -315,10 +350,26 @@ impl Speaker {
         let metrics = &self.announcer.metrics;
         metrics.changes(supplied.changes.len(), supplied.problems.len(), supplied.cleared.len());
         supplied.remove_old_nodes(&self.announcer.engine, &self.announcer.node);
-        supplied.sides.give(reports, &self.announcer.node);
+        supplied.sides.give(reports, leases, &self.announcer.node);
         let outcome = self.announcer.apply(supplied.changes, None);
         if outcome.reconfigured {
             supply.follow(&self.announcer.engine);
+            if self.announcer.engine.config().has_l2_advertisements && !leases.in_use() {
+                leases.begin();
+                supply.begin_leases();
+            }
+        }
+        outcome
+    }
+
+    /// Layer 2 is between the speakers that are alive now.
+    fn set_live(&mut self, leases: &Leases) -> Outcome {
+        if !leases.in_use() {
+            return Outcome::default();
+        }
+        let outcome = self.announcer.engine.set_live(leases.alive());
+        if !outcome.layer2_announcements.is_empty() {
+            self.announcer.tell(&outcome);
         }
         outcome
     }
@@ -327,11 +378,17 @@ impl Speaker {
     async fn send(
         &mut self,
         wire: &WireHandle,
+        layer2: &Layer2Handle,
         outcome: &Outcome,
         noticed: Option<Instant>,
         reports: &mut Reports,
     ) -> Result<(), String> {
         self.announcer.send(wire, outcome, noticed).await?;
+        let changes = answering::changes(outcome);
+        if !changes.is_empty() {
+            layer2.apply(changes).await.map_err(|e| e.to_string())?;
+        }
+        reports.layer2_decided(&self.announcer.engine, outcome);
         reports.decided(Instant::now(), &self.announcer.engine, outcome);
         for key in &outcome.held {
             self.wait_for(key);

@@ -68,7 +68,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
     };
-    let layer2_settings = answering::settings(args)?;
+    let layer2_settings =
+        answering::settings(args.excluded_interfaces.as_deref(), args.gratuitous_arp_interval.0)?;
     let (mut directory, first) = Directory::open(&args.manifests)
         .map_err(|e| format!("{e}; give --manifests a directory that is there and can be read"))?;
     let metrics = Metrics::new(&args.node, SystemTime::now()).map_err(|e| e.to_string())?;

@@ -15,6 +15,7 @@ use ferrolb_core::world::{ConfigObject, Object as WorldObject, ObjectId};
 use futures::FutureExt;
 use serde_json::{Value, json};
 
+use super::leases::{self, Leases};
 use crate::roles::reports::Reports;
 use crate::shell::kube::kinds::{self, Kind, Watch};
 use crate::shell::kube::{Batch, ObjectProblem, Side, Source, WatchId, Watches};
@@ -159,6 +160,15 @@ impl Supply {
         self.widening = true;
     }
 
+    /// Watches the leases of all speakers.
+    pub fn begin_leases(&mut self) {
+        let mut watch = Watch::within(&kinds::LEASE, &self.namespace)
+            .aside(|object| object.get("spec").cloned().unwrap_or_default());
+        let (label, value) = leases::LABEL;
+        watch.labels = format!("{label}={value}");
+        self.source.begin(watch);
+    }
+
     /// Watches the status objects that a speaker writes.
     pub fn begin_reports(&mut self) {
         for kind in report::Kind::ALL {
@@ -259,15 +269,18 @@ impl Supplied {
 
 impl Sides {
     /// Hands all of it over.
-    pub fn give(self, reports: &mut Reports, node: &NodeName) {
+    pub fn give(self, reports: &mut Reports, leases: &mut Leases, node: &NodeName) {
         let mut objects: Vec<(report::Kind, Object)> = Vec::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
                 reports.service(ServiceKey { namespace, name }, seen.map(|seen| seen.uid));
             } else if *kind == kinds::NODE {
                 if let Some(seen) = seen.filter(|_| *name == *node.as_str()) {
+                    leases.owned_by(seen.uid.clone());
                     reports.ledger().owned_by(seen.uid);
                 }
+            } else if *kind == kinds::LEASE {
+                leases.saw(Instant::now(), &name, seen.as_ref().map(|seen| &seen.kept));
             } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
                 match seen {
                     Some(seen) => objects.extend(Object::read(of, &seen.kept).map(|object| (of, object))),

@@ -1,8 +1,14 @@
 #!/bin/sh
 # Usage: fuzz/run.sh SECONDS [TARGET..]: builds the targets with libFuzzer's instrumentation, runs each for so long, and
-# prints how many edges of the program it has reached. It needs a nightly toolchain and a C++ compiler. New inputs land
-# below the target directory; one that breaks something is named, and belongs into fuzz/corpus together with the fix.
+# prints how many edges of the program it has reached. It needs a nightly toolchain and a C++ compiler, but not cargo-fuzz. New
+# inputs land below the target directory; one that breaks something is named, and belongs into fuzz/corpus together with the fix.
 set -eu
+missing() {
+    echo "fuzz: there is no $1: $2" >&2
+    exit 1
+}
+cargo +nightly --version >/dev/null 2>&1 || missing "nightly toolchain" "rustup toolchain install nightly --profile minimal"
+command -v "${CXX:-c++}" >/dev/null || missing "C++ compiler (libFuzzer is built with it)" "apt-get install g++, or set CXX"
 seconds=$1
 shift
 cd "$(dirname "$0")"
@@ -13,7 +19,7 @@ out=${CARGO_TARGET_DIR:-$PWD/../target}/fuzz
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares" \
-    cargo +nightly build --locked --release --bins --target "$host" --target-dir "$out"
+    cargo +nightly build --locked --quiet --release --bins --target "$host" --target-dir "$out"
 
 failed=
 for target in "$@"; do

@@ -101,7 +101,8 @@ pub fn machine(data: &[u8]) {
                 octets: usize::from(parameter()) * 64,
                 left: usize::from(parameter()),
             }),
-            10 => bench.give(Input::RoutesSent),
+            10 if operation < 128 => bench.give(Input::RoutesSent),
+            10 => bench.give(Input::Stalled),
             11 => {
                 let family = if parameter() % 2 == 0 { Family::V4 } else { Family::V6 };
                 bench.give(Input::Received(Message::RouteRefresh(RouteRefresh::request(family))));

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -80,13 +81,12 @@ def parts(lab, mode):
     }
 
 
-def measure(lab, mode, minutes, wanted):
-    """The rows of each part, as far as it came; a part that failed is named in the second answer."""
-    rows, failed, bound, todo = {}, [], Bound(minutes * 60), parts(lab, mode)
+def measure(lab, mode, minutes, wanted, rows):
+    """Adds the rows of each part, as far as it came; the answer names the parts that failed."""
+    failed, bound, todo = [], Bound(minutes * 60), parts(lab, mode)
     for name in list(todo):
         weights = sum(weight for weight, _ in todo.values())
         weight, act = todo.pop(name)
-        rows[name] = []
         if name not in wanted:
             continue
         try:
@@ -96,7 +96,7 @@ def measure(lab, mode, minutes, wanted):
         except (feed.Missing, Late, LabError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed.append(name)
-    return rows, failed
+    return failed
 
 
 def brief(row):
@@ -147,23 +147,30 @@ def main():
         "command": "make bench BENCH=full" if args.full else "make bench", "bound": minutes, "date": datetime.date.today().isoformat(), "machine": machine(),
         "versions": {name: version(command) for name, command in VERSIONS.items()},
     }
+    results |= {part: [] for part in PARTS}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is measured by then is written
     lab = Lab.claim(f"bench-{os.getpid()}", keep=False)
+    folder = build.target_folder() / "bench"
     try:
         lab.build(topology.load(HERE.parent / "topologies/bench.clab.yml"))
-        rows, failed = measure(lab, mode, minutes, args.only)
-        results |= rows
+        failed = measure(lab, mode, minutes, args.only, results)
+        folder = args.out or (report.FOLDER if args.full else folder)
     finally:
         lab.down()
-    results["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    results["load"] = {"before": round(load.before, 1), "highest": round(load.highest, 1)}
-    document = report.DOCUMENT if args.full and not args.out else None
-    folder = args.out or (report.FOLDER if args.full else build.target_folder() / "bench")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(dump(results), encoding="utf-8")
-    report.write(results, document or folder / "benchmarks.md", folder)
-    print(f"\n{report.goals_table(results)}\n{document or folder / 'benchmarks.md'} has the tables, {folder} the plots")
+        finish(folder, results, load, begun)
     if failed:
         sys.exit(f"bench: these parts failed: {', '.join(failed)}")
+
+
+def finish(folder, results, load, begun):
+    """Writes what there is; the document itself only into its own folder, which an interrupted run doesn't get."""
+    results["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    results["load"] = {"before": round(load.before, 1), "highest": round(load.highest, 1)}
+    document = report.DOCUMENT if folder == report.FOLDER else folder / "benchmarks.md"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(dump(results), encoding="utf-8")
+    report.write(results, document, folder)
+    print(f"\n{report.goals_table(results)}\n{document} has the tables, {folder} the plots")
 
 
 def dump(results):

@@ -138,10 +138,11 @@ fn seeds() -> Seeds {
         stream.extend_from_slice(&octets);
     }
     all.insert(("frame", "session"), stream);
-    let machines: [(&str, &[u8]); 5] = [
+    let machines: [(&str, &[u8]); 6] = [
         // See `targets::machine` for the numbers: up, refresh, stall, send hold timer.
         ("life", &[0, 0, 2, 7, 0, 8, 10, 11, 0, 10, 9, 1, 9, 5, 200, 8, 6, 60, 8, 6, 60]),
         ("refused", &[0, 0, 3, 5, 255, 2, 4, 1, 5, 255, 2, 7, 1, 6, 10]),
+        ("stalled", &[0, 0, 2, 7, 0, 8, 6, 20, 138, 5, 1, 138, 8, 6, 20, 138, 6, 5, 6, 5]),
         ("silence", &[12, 0, 2, 6, 40, 2, 7, 12, 6, 255, 6, 255]),
         ("accepts", &[9, 0, 2, 7, 8, 8, 13, 4, 0, 0, 0, 0, 1, 0, 6, 30, 2, 4, 0]),
         ("malformed", &[0, 0, 2, 7, 0, 8, 13, 8, 0, 0, 0, 4, 0x40, 1, 1, 3, 14, 2, 6, 2, 0, 2, 15, 1, 0]),

@@ -214,10 +214,12 @@ fn messages(messages: &Messages) -> String {
 
 fn timers(timers: &Timers) -> String {
     let seconds = |ms: u32| format!("{} s", f64::from(ms) / 1000.0);
+    // An older role doesn't tell what it offered.
+    let offered = timers.hold_offered.unwrap_or(timers.hold_configured);
     let hold = match timers.hold {
-        None => format!("hold {} s offered", timers.hold_configured),
-        Some(0) => format!("no hold time ({} s offered)", timers.hold_configured),
-        Some(hold) => format!("hold {hold} s ({} s offered)", timers.hold_configured),
+        None => format!("hold {offered} s offered"),
+        Some(0) => format!("no hold time ({offered} s offered)"),
+        Some(hold) => format!("hold {hold} s ({offered} s offered)"),
     };
     let keepalive = match (timers.keepalive_ms, timers.keepalive_configured_ms) {
         (Some(0), _) => ", no keepalives".to_owned(),

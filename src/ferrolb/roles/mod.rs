@@ -2,5 +2,6 @@
 
 pub mod controller;
 pub mod issues;
+pub mod services;
 pub mod sessions;
 pub mod standalone;

@@ -93,6 +93,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             agreed,
             counters,
             pending,
+            waiting,
             no_next_hop,
             routes,
             ..
@@ -117,6 +118,7 @@ pub fn log_all(sessions: &[SessionStatus]) {
             updates_received = counters.updates_received,
             end_of_rib = families(counters.end_of_rib),
             pending = pending.join(","),
+            waiting_octets = *waiting as u64,
             no_next_hop = families(*no_next_hop),
             last_error = last_error.as_ref().map(ToString::to_string),
             "BGP session"

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
-use ferrolb_core::engine::{Announcement, Engine, EngineOptions, Outcome};
+use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
 use ferrolb_core::types::{GroupId, NodeName, ServiceKey};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
 use crate::roles::issues::Issues;
-use crate::roles::sessions;
+use crate::roles::{services, sessions};
 use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::net;
@@ -208,7 +208,7 @@ impl Standalone {
         if outcome.reconfigured {
             self.tell_configuration();
         }
-        self.tell_services(&outcome);
+        services::log(&outcome, self.engine.allocator(), &mut self.told_services);
         self.desk.tell_outcome(&outcome, &self.engine);
         outcome
     }
@@ -220,37 +220,6 @@ impl Standalone {
             warn!(event = "nodeUnknown", node = %self.node, "no Node of this name in the manifests: nothing is announced until there is, or --node names another");
         }
         self.warned_of_node = !known;
-    }
-
-    fn tell_services(&mut self, outcome: &Outcome) {
-        for key in &outcome.allocations {
-            let allocation = self.engine.allocator().get(key);
-            match allocation.and_then(|a| a.error.as_ref()) {
-                Some(reason) if self.told_services.get(key) != Some(reason) => {
-                    warn!(event = "allocationFailed", service = %key, error = %reason, "no address, or not the one asked for");
-                    self.told_services.insert(key.clone(), reason.clone());
-                }
-                Some(_) => {}
-                None => drop(self.told_services.remove(key)),
-            }
-            if let Some(a) = allocation.filter(|a| !a.ips.is_empty()) {
-                let pool = a.pool.as_deref().unwrap_or_default();
-                info!(event = "ipAllocated", service = %key, ips = ?a.ips, pool, "addresses of the service");
-            }
-        }
-        for (key, announcement) in &outcome.announcements {
-            match announcement {
-                Announcement::Announced => {
-                    info!(event = "serviceAnnounced", service = %key, protocol = "bgp", "announcing")
-                }
-                Announcement::NoAddress => {
-                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", reason = "noIPAllocated", "not announcing")
-                }
-                Announcement::NotAnnounced(reason) => {
-                    info!(event = "serviceWithdrawn", service = %key, protocol = "bgp", %reason, "not announcing")
-                }
-            }
-        }
     }
 
     /// Sessions and routes as they should be, whatever the wire thread has.

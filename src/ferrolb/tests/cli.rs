@@ -181,6 +181,31 @@ fn standalone_announces_without_its_metrics_port_and_takes_it_when_it_is_free() 
     assert!(metrics.contains("metallb_allocator_addresses_in_use_total{pool=\"p\"} 1\n"), "{metrics}");
 }
 
+/// Up to 50 lines of a batch are lines; beyond, they are one.
+#[test]
+fn many_services_at_once_are_one_line_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = POOL.replace("192.0.2.1-192.0.2.3", "192.0.2.0/25");
+    let many: String = (0..60).map(|i| service(&format!("s{i}"), false)).collect();
+    fs::write(folder.path().join("m.yaml"), pool + &many).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ferrolb"))
+        .args(["standalone", "--node", "n1", "--metrics-bind-address", "off"])
+        .args(["--manifests", folder.path().to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let summary = lines.by_ref().find(|l| l.contains("\"event\":\"servicesChanged\"")).unwrap();
+    assert!(summary.contains("\"allocated\":60,") && summary.contains("\"failed\":0,"), "{summary}");
+    fs::write(folder.path().join("one.yaml"), service("one", false)).unwrap();
+    // The first that is told of by itself.
+    let allocated = lines.by_ref().find(|l| l.contains("\"event\":\"ipAllocated\"")).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(allocated.contains("default/one"), "{allocated}");
+}
+
 fn page(address: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     if let Ok(mut stream) = TcpStream::connect(address) {

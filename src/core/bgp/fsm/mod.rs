@@ -2,8 +2,8 @@
 //!
 //! What flows in: [`Input`]s and the time. What flows out, through `poll_output`: messages to send, connections to open
 //! and close, and each change of state with its reason. After every `handle` and `handle_timeout`, take all outputs, then
-//! ask `next_timeout` anew. Give it all input that is there before judging a timeout, so that a process that
-//! stood still doesn't accuse its peer.
+//! ask `next_timeout` anew. Give it all input that is there before judging a timeout, and tell it with [`Input::Stalled`]
+//! where that is late, so that a process that stood still doesn't accuse its peer.
 //!
 //! Nothing here can fail: what the RFC calls an error is an ordinary transition with a NOTIFICATION among its outputs.
 //! Routes are none of its business: in Established, the owner sends UPDATEs from the outgoing RIB.
@@ -42,6 +42,9 @@ pub use received::Received;
 pub const DEFAULT_HOLD_TIME: u16 = 180;
 /// The longest time between two attempts where `connectTime` is unset.
 pub const DEFAULT_CONNECT_CAP: Duration = Duration::from_secs(10);
+
+/// From which delay on the owner of a machine counts as stalled.
+pub const STALL: Duration = Duration::from_millis(500);
 
 /// How long we wait for an OPEN, and for the first KEEPALIVE where no hold time was negotiated (RFC 4271 8.2.2: 4 minutes).
 const LARGE_HOLD_TIME: Duration = Duration::from_secs(240);
@@ -147,6 +150,10 @@ pub enum Input {
     },
     /// All routes that there were to send are written; to be told while `awaits_routes_sent`.
     RoutesSent,
+    /// The owner is late by [`STALL`] or more: it neither heard nor wrote for a while. To be told ahead of `handle_timeout`, once
+    /// what has come meanwhile is read. What else the peer said may still be on its way: a peer's silence is held against it
+    /// only if it lasts for a keepalive's time more.
+    Stalled,
 }
 
 /// What a session wants.
@@ -308,6 +315,7 @@ impl Machine {
                     self.outputs.push_back(output);
                 }
             }
+            (Input::Stalled, _) => self.stalled(now),
             // Before, the hold timer watches over what is sent.
             (Input::Written { .. } | Input::RoutesSent, _) => {}
         }
@@ -410,7 +418,11 @@ impl Machine {
                 let carried = |family: &Family| self.wire_session().families.contains(*family);
                 if let Some(family) = family.family().filter(carried) {
                     let enhanced = self.negotiated.as_ref().is_some_and(|n| n.enhanced_refresh);
-                    self.outputs.extend(self.refreshes.requested(family, enhanced));
+                    let wanted = self.refreshes.requested(family, enhanced);
+                    // However often it asks at a time: what waits here stays short.
+                    if wanted.iter().any(|output| !self.outputs.contains(output)) {
+                        self.outputs.extend(wanted);
+                    }
                 }
             }
             // About routes that we don't keep, or unknown (RFC 7313 section 5: ignored).
@@ -541,6 +553,15 @@ impl Machine {
             self.written = 0;
             let hold_time = self.negotiated.as_ref().and_then(|n| n.hold_time).unwrap_or_default();
             self.timers.set(Timer::SendHold, now + LEAST_SEND_HOLD_TIME.max(hold_time * 2));
+        }
+    }
+
+    /// By the end of the time that is left to it, a peer that lives has sent its next KEEPALIVE (RFC 4271 section 4.4: a third of the
+    /// hold time), however much of what it sent before is lost.
+    fn stalled(&mut self, now: Instant) {
+        let hold_time = self.negotiated.as_ref().and_then(|n| n.hold_time).unwrap_or(LARGE_HOLD_TIME);
+        for timer in [Timer::Hold, Timer::SendHold] {
+            self.timers.postpone(timer, now + hold_time / 3);
         }
     }
 

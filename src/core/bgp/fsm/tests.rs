@@ -541,3 +541,51 @@ fn silence_leads_to_a_fresh_connection() {
     let outputs = bench.wait(SECOND);
     assert!(matches!(outputs.as_slice(), [Output::Connect, Output::Changed(_)]), "{outputs:?}");
 }
+
+/// The process stood still beyond the hold time. A peer that goes on talking stays; one that is gone is left a keepalive's time
+/// later, once and for all.
+#[test]
+fn a_process_that_stood_still_accuses_nobody() {
+    let stand_still = || {
+        let mut bench = Bench::at(config(), State::Established);
+        bench.now += 120 * SECOND;
+        assert_eq!(bench.give(Input::Stalled), []);
+        bench.machine.handle_timeout(bench.now);
+        assert_eq!(bench.outputs(), [Output::Send(Message::Keepalive)]);
+        bench
+    };
+    let mut bench = stand_still();
+    bench.now += 29 * SECOND;
+    bench.give(Input::Received(Message::Keepalive));
+    assert_eq!(bench.wait(89 * SECOND), [Output::Send(Message::Keepalive)]);
+    assert_eq!(bench.machine.state(), State::Established);
+    // Whoever is told so all the time still comes to an end with a peer that is gone.
+    let mut bench = stand_still();
+    let begin = bench.now;
+    while bench.machine.state() == State::Established {
+        bench.give(Input::Stalled);
+        bench.now += SECOND;
+        bench.machine.handle_timeout(bench.now);
+        bench.outputs();
+    }
+    assert_eq!(bench.now - begin, 30 * SECOND);
+    // It isn't told so in vain: a silence that began anew is forgiven anew. One that isn't due soon needs no forgiveness.
+    let mut bench = stand_still();
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Stalled);
+    bench.now += 100 * SECOND;
+    bench.give(Input::Stalled);
+    bench.machine.handle_timeout(bench.now);
+    assert_eq!(bench.machine.state(), State::Established);
+    // The send hold timer, too; where there is no connection there is nothing to forgive.
+    let mut bench = stand_still();
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Written { octets: 0, left: 9 });
+    bench.now += 500 * SECOND;
+    bench.give(Input::Received(Message::Keepalive));
+    bench.give(Input::Stalled);
+    bench.machine.handle_timeout(bench.now);
+    assert_eq!(bench.machine.state(), State::Established);
+    let mut bench = Bench::new(config());
+    assert_eq!((bench.give(Input::Stalled), bench.machine.next_timeout()), (vec![], None));
+}

@@ -27,12 +27,23 @@ impl Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     deadlines: [Option<Instant>; Timer::ALL.len()],
+    postponed: [bool; Timer::ALL.len()],
 }
 
 #[expect(clippy::indexing_slicing, reason = "the table has a place for each timer")]
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer, deadline: Instant) {
         self.deadlines[timer as usize] = Some(deadline);
+        self.postponed[timer as usize] = false;
+    }
+
+    /// Gives a timer that runs until `deadline` at least, once: not again before it is set anew.
+    pub(super) fn postpone(&mut self, timer: Timer, deadline: Instant) {
+        if self.deadlines[timer as usize].is_some_and(|old| old < deadline)
+            && !std::mem::replace(&mut self.postponed[timer as usize], true)
+        {
+            self.deadlines[timer as usize] = Some(deadline);
+        }
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {

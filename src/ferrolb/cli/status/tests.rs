@@ -14,7 +14,8 @@ fn established() -> Session {
         families: vec!["IPv4".into(), "IPv6".into()],
         no_next_hop: vec!["IPv6".into()],
         timers: Some(Timers {
-            hold_configured: 180,
+            hold_configured: 60,
+            hold_offered: Some(180),
             hold: Some(90),
             keepalive_configured_ms: None,
             keepalive_ms: Some(30_000),

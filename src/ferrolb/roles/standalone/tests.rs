@@ -119,6 +119,20 @@ impl Peer {
         }
     }
 
+    /// What it is sent up to the End-of-RIB: prefixes announced, prefixes withdrawn.
+    async fn dump(&mut self) -> (Vec<String>, usize) {
+        let (mut announced, mut withdrawn) = (Vec::new(), 0);
+        loop {
+            let Message::Update(update) = self.next().await else { continue };
+            if update.end_of_rib().is_some() {
+                announced.sort();
+                return (announced, withdrawn);
+            }
+            announced.extend(update.nlri.iter().map(ToString::to_string));
+            withdrawn += update.withdrawn.len();
+        }
+    }
+
     async fn part(mut self) {
         let mut out = Vec::new();
         Notification::cease(CeaseSubcode::AdministrativeReset, "weekly").encode(&mut out);
@@ -212,6 +226,9 @@ async fn script(directory: &Path, listener: &TcpListener, port: u16) {
     while pending(&mut client).await.pending != ["holdTime"] {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // What was offered on this connection stays what is shown of it.
+    let timers = pending(&mut client).await.timers.unwrap();
+    assert_eq!((timers.hold_configured, timers.hold_offered, timers.hold), (60, Some(180), Some(90)));
     fs::write(directory.join("manifests/config.yaml"), configuration(port, "1s")).unwrap();
     assert!(!until(&mut watch, |c| matches!(c, Change::Issue(i) if i.error && !i.cleared)).await);
 
@@ -254,5 +271,54 @@ async fn a_role_whose_socket_cannot_be_bound_announces_and_is_not_ready() {
     tokio::select! {
         ended = serve(&args) => panic!("the role has ended: {ended:?}"),
         done = tokio::time::timeout(Duration::from_secs(20), script) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_restart_sends_the_same_set_and_withdraws_nothing() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir(directory.path().join("manifests")).unwrap();
+    let listener = listener().await;
+    let port = listener.local_addr().unwrap().port();
+    // "b" comes first and takes the first address; in a fresh start it would be "a" that does.
+    let service = |name: &str| "---".to_owned() + &SERVICE.replace("web", name);
+    let write =
+        |name: &str, text: String| fs::write(directory.path().join("manifests").join(name), text).unwrap();
+    write("config.yaml", configuration(port, "180s") + &service("b"));
+    let args = args(directory.path());
+    let first = async {
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(peer.dump().await, (vec!["192.0.2.0/32".to_owned()], 0));
+        write("more.yaml", service("a"));
+        while !matches!(peer.next().await, Message::Update(update) if !update.nlri.is_empty()) {}
+        let state = directory.path().join("state");
+        let written = || {
+            let mut files = fs::read_dir(&state)
+                .unwrap()
+                .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+            files.any(|text| text.contains("192.0.2.1\""))
+        };
+        while !written() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        peer
+    };
+    let second = async {
+        let mut peer = Peer::established(&listener).await;
+        // The complete set, and then the End-of-RIB: it isn't found out bit by bit.
+        assert_eq!(peer.dump().await, (vec!["192.0.2.0/32".to_owned(), "192.0.2.1/32".to_owned()], 0));
+        let mut octet = [0];
+        let more = tokio::time::timeout(Duration::from_millis(300), peer.stream.peek(&mut octet)).await;
+        assert!(more.is_err() && peer.input.is_empty(), "something comes behind");
+    };
+    let mut before = tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(20), first) => done.unwrap(),
+    };
+    // Its last words; after them it doesn't dial again.
+    while !matches!(before.next().await, Message::Notification(_)) {}
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(20), second) => done.unwrap(),
     }
 }

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use ferrolb_core::bgp::fsm::{Notifications, Reason, State, Stop};
 use ferrolb_core::bgp::local::{self, InterfaceAddress, LocalAddresses};
 use ferrolb_core::bgp::rib_out::{RibOut, SessionId};
-use ferrolb_core::bgp::wire::{self, Open};
+use ferrolb_core::bgp::wire;
 use ferrolb_core::types::{AddressRange, Family, FamilySet, GroupId, NodeName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::measure::Measured;
 use super::session::Session;
-use super::spec::{Agreed, Counters, Event, GroupChange, SessionSpec, SessionStatus, Totals, Update};
+use super::spec::{Agreed, Counters, Event, GroupChange, Opens, SessionSpec, SessionStatus, Totals, Update};
 use super::{Command, SHUTDOWN, WireConfig, link};
+
+/// How far two lines of the log about a thread that is late are apart, at least.
+const STALLS_APART: Duration = Duration::from_secs(10);
 
 /// What all tasks of the thread share.
 pub(super) struct Shared {
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     /// Events that found no room.
     lost: Cell<u64>,
     written: Box<dyn Fn(Duration) + Send>,
+    /// When it was last said that this thread was late.
+    told_stalled: Cell<Option<Instant>>,
 }
 
 /// What changes of it.
@@ -49,13 +54,15 @@ pub(super) struct Entry {
     pub(super) stop: Option<Stop>,
     /// While it is Established.
     pub(super) agreement: Option<Agreement>,
-    /// What the peer offered, while it is Established.
-    pub(super) their_open: Option<Arc<Open>>,
+    /// What we and what the peer offered, while it is Established.
+    pub(super) opens: Option<Arc<Opens>>,
     pub(super) counters: Counters,
     notifications: Notifications,
     /// What the present connection was made with.
     pub(super) made_with: Option<Rc<SessionSpec>>,
     pub(super) totals: Totals,
+    /// Octets of messages that the socket hasn't taken yet.
+    pub(super) waiting: usize,
     bell: Rc<Notify>,
     state: State,
     since: Instant,
@@ -122,6 +129,7 @@ impl Control {
             events: config.events,
             lost: Cell::new(0),
             written: config.written,
+            told_stalled: Cell::new(None),
         };
         Control { shared: Rc::new(shared), tasks: BTreeMap::new(), last_id: 0 }
     }
@@ -239,11 +247,12 @@ impl Control {
             spec: spec.clone(),
             stop: None,
             agreement: None,
-            their_open: None,
+            opens: None,
             counters: Counters::default(),
             notifications: Notifications::default(),
             made_with: None,
             totals: Totals::default(),
+            waiting: 0,
             bell: bell.clone(),
             state: State::Idle,
             since: Instant::now(),
@@ -298,9 +307,10 @@ impl Control {
                 counters: entry.counters,
                 pending: entry.pending(),
                 totals: entry.totals,
+                waiting: entry.waiting,
                 progress: shelf.rib.progress(*id),
                 no_next_hop: entry.no_next_hop,
-                their_open: entry.their_open.clone(),
+                opens: entry.opens.clone(),
                 notifications: entry.notifications.clone(),
                 routes: routes.then(|| shelf.rib.sent(*id).into_iter().collect()),
             })
@@ -358,6 +368,19 @@ impl Shared {
         }
         for noticed in shelf.measured.written(id) {
             (self.written)(noticed.elapsed());
+        }
+    }
+
+    /// This thread was so late; all sessions notice it, and it is said once.
+    pub(super) fn tell_stalled(&self, late: Duration) {
+        if self.told_stalled.get().is_none_or(|told| told.elapsed() >= STALLS_APART) {
+            self.told_stalled.set(Some(Instant::now()));
+            let seconds = late.as_secs_f64();
+            tracing::warn!(
+                event = "stalled",
+                seconds,
+                "the thread of the BGP sessions didn't get to run for a while; no peer is blamed for it"
+            );
         }
     }
 
@@ -427,7 +450,8 @@ impl Entry {
                 self.notifications.clone_from(notifications);
                 self.last_error = Some(reason.clone());
                 self.agreement = None;
-                self.their_open = None;
+                self.waiting = 0;
+                self.opens = None;
                 self.made_with = None;
                 self.no_next_hop = FamilySet::NONE;
             }

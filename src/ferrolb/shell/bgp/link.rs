@@ -13,8 +13,10 @@ use super::spec::Messages;
 
 /// How much is read at a time, in octets: the longest message there is.
 pub(super) const READ: usize = 65_536;
+/// How much input is taken before it is the others' turn, in octets.
+pub(super) const TURN: usize = 128 << 10;
 /// How much input is taken before timers are judged, in octets: a flood may not keep them from being judged at all.
-const DRAIN: usize = 1 << 20;
+pub(super) const DRAIN: usize = 1 << 20;
 /// How long the last words to a peer may take.
 const FAREWELL: Duration = Duration::from_millis(700);
 /// An empty buffer larger than this is given back, in octets.
@@ -31,8 +33,12 @@ pub(super) struct Link {
     blocked: bool,
 }
 
-/// Why no more can be read.
-pub(super) enum End {
+/// What comes behind what was read.
+pub(super) enum Rest {
+    /// Nothing yet.
+    Nothing,
+    /// More, at the next turn.
+    More,
     /// The peer has closed its side.
     Closed,
     /// The connection broke.
@@ -53,6 +59,11 @@ impl Link {
     /// The socket can be written again.
     pub(super) fn unblock(&mut self) {
         self.blocked = false;
+    }
+
+    /// How many octets wait for the socket.
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len().saturating_sub(self.written)
     }
 
     /// Where to append messages.
@@ -79,7 +90,10 @@ impl Link {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
-                    return Ok((octets, self.output.len().saturating_sub(self.written)));
+                    // For a peer that never takes all, what is gone would pile up.
+                    self.output.drain(..self.written);
+                    self.written = 0;
+                    return Ok((octets, self.output.len()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -90,24 +104,29 @@ impl Link {
         Ok((octets, 0))
     }
 
-    /// Reads what is there, up to `DRAIN` octets, and gives the machine each message. Gives how many there were.
-    pub(super) fn receive(&mut self, machine: &mut Machine, scratch: &mut [u8]) -> (Messages, Option<End>) {
+    /// Reads what is there, up to about `limit` octets, and gives the machine each message. Gives how many there were.
+    pub(super) fn receive(
+        &mut self,
+        machine: &mut Machine,
+        scratch: &mut [u8],
+        limit: usize,
+    ) -> (Messages, Rest) {
         let mut received = Messages::default();
         let mut total = 0;
-        while total < DRAIN {
+        while total < limit {
             match self.stream.try_read(scratch) {
-                Ok(0) => return (received, Some(End::Closed)),
+                Ok(0) => return (received, Rest::Closed),
                 Ok(count) => {
                     total += count;
                     self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
                     self.decode(machine, &mut received);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (received, Rest::Nothing),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (received, Some(End::Broken(error))),
+                Err(error) => return (received, Rest::Broken(error)),
             }
         }
-        (received, None)
+        (received, Rest::More)
     }
 
     /// Gives the machine all messages that are complete; what comes behind a wrong one is nothing any more.

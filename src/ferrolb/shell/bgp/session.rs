@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ferrolb_core::bgp::fsm::{Input, Machine, Output, State, Transition};
+use ferrolb_core::bgp::fsm::{Input, Machine, Output, STALL, State, Transition};
 use ferrolb_core::bgp::local;
 use ferrolb_core::bgp::refusal::Refusals;
 use ferrolb_core::bgp::rib_out::{Facts, PerFamily, SessionId};
@@ -20,11 +20,11 @@ use tokio::sync::Notify;
 use crate::shell::net::{Dial, dial};
 
 use super::control::{Agreement, Shared};
-use super::link::{End, Link};
-use super::spec::{Agreed, Counters, Event, SessionSpec, Totals, Verdicts};
+use super::link::{self, Link, Rest};
+use super::spec::{Agreed, Counters, Event, Opens, SessionSpec, Totals, Verdicts};
 
 /// How many octets of UPDATEs are made at a time: enough to fill a socket's buffer, little enough for the others' turn.
-const BURST: usize = 64 << 10;
+pub(super) const BURST: usize = 64 << 10;
 
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
@@ -41,6 +41,8 @@ pub(super) struct Session {
     link: Option<Link>,
     /// A connection whose last words are still to be written.
     leaving: Option<Link>,
+    /// Octets that the socket hasn't taken yet, as last told.
+    waiting: usize,
 }
 
 /// What woke the task.
@@ -56,7 +58,18 @@ impl Session {
     pub(super) fn new(id: SessionId, shared: Rc<Shared>, bell: Rc<Notify>, spec: Rc<SessionSpec>) -> Session {
         let machine = Machine::new(spec.session.clone(), rand::random());
         let refusals = Refusals::default();
-        Session { id, shared, bell, spec, machine, refusals, dialling: None, link: None, leaving: None }
+        Session {
+            id,
+            shared,
+            bell,
+            spec,
+            machine,
+            refusals,
+            dialling: None,
+            link: None,
+            leaving: None,
+            waiting: 0,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -73,25 +86,34 @@ impl Session {
             }
             if let Err(error) = self.write() {
                 // The peer may have said why.
-                self.read();
+                self.read(link::DRAIN);
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
                 continue;
             }
             if self.tell_routes_sent() {
                 continue;
             }
-            match self.wait().await {
+            let due = self.machine.next_timeout();
+            match self.wait(due).await {
                 Woken::Bell => self.take_orders(),
                 Woken::Dialled(result) => self.dialled(result),
                 Woken::Ready { writable } => {
                     if let Some(link) = self.link.as_mut().filter(|_| writable) {
                         link.unblock();
                     }
-                    self.read();
+                    if self.read(link::TURN) {
+                        // A peer that sends as fast as it can doesn't get the thread for itself.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Woken::Timer => {
+                    let late = due.map_or(Duration::ZERO, |due| due.elapsed());
                     // What the peer has said in time counts, even if we were too slow to hear it.
-                    self.read();
+                    self.read(link::DRAIN);
+                    if late >= STALL {
+                        self.shared.tell_stalled(late);
+                        self.machine.handle(Instant::now(), Input::Stalled);
+                    }
                     self.machine.handle_timeout(Instant::now());
                 }
                 Woken::Turn => {}
@@ -100,10 +122,9 @@ impl Session {
         self.shared.state.borrow_mut().forget(self.id);
     }
 
-    async fn wait(&mut self) -> Woken {
-        let timeout = self.machine.next_timeout();
+    async fn wait(&mut self, due: Option<Instant>) -> Woken {
         let timer = async {
-            match timeout {
+            match due {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
                 None => std::future::pending().await,
             }
@@ -184,10 +205,11 @@ impl Session {
         })
     }
 
-    fn read(&mut self) {
-        let Some(link) = &mut self.link else { return };
+    /// Takes what has come, up to about `limit` octets; gives whether there is more.
+    fn read(&mut self, limit: usize) -> bool {
+        let Some(link) = &mut self.link else { return false };
         let before = Verdicts::of(&self.machine.updates_received());
-        let (received, end) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut());
+        let (received, rest) = link.receive(&mut self.machine, &mut self.shared.scratch.borrow_mut(), limit);
         let now = self.machine.updates_received();
         self.count(|counters, totals| {
             if received.updates > 0 {
@@ -197,22 +219,26 @@ impl Session {
             }
             totals.received.add(&received);
         });
-        match end {
-            None => {}
-            Some(End::Closed) => self.machine.handle(Instant::now(), Input::Closed(None)),
-            Some(End::Broken(error)) => {
+        match rest {
+            Rest::Nothing => {}
+            Rest::More => return true,
+            Rest::Closed => self.machine.handle(Instant::now(), Input::Closed(None)),
+            Rest::Broken(error) => {
                 self.machine.handle(Instant::now(), Input::Closed(Some(error.to_string())));
             }
         }
+        false
     }
 
     /// Writes what waits, and a burst of routes behind it while the socket takes them: the rest is made when it does again,
     /// from what is desired then.
     fn write(&mut self) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        if self.machine.state() == State::Established && !link.is_blocked() {
+        // A peer that takes a little at a time gets no burst on top of the last one.
+        let room = BURST.saturating_sub(link.waiting());
+        if self.machine.state() == State::Established && !link.is_blocked() && room > 0 {
             let filled =
-                self.shared.state.borrow_mut().rib.fill(Instant::now(), self.id, link.output(), BURST);
+                self.shared.state.borrow_mut().rib.fill(Instant::now(), self.id, link.output(), room);
             if filled.updates > 0 || filled.refused > 0 {
                 self.count(|counters, totals| {
                     counters.add(&filled);
@@ -222,6 +248,12 @@ impl Session {
         }
         let Some(link) = &mut self.link else { return Ok(()) };
         let (octets, left) = link.flush()?;
+        if left != self.waiting {
+            self.waiting = left;
+            if let Some(entry) = self.shared.state.borrow_mut().sessions.get_mut(&self.id) {
+                entry.waiting = left;
+            }
+        }
         if octets > 0 || left > 0 {
             self.machine.handle(Instant::now(), Input::Written { octets, left });
         }
@@ -254,6 +286,7 @@ impl Session {
                 Output::Send(message) => self.send(&message),
                 Output::Close => {
                     self.dialling = None;
+                    self.waiting = 0;
                     if let Some(link) = self.link.take() {
                         self.leaving = Some(link);
                     }
@@ -339,7 +372,8 @@ impl Session {
         };
         let Some(entry) = state.sessions.get_mut(&self.id) else { return };
         entry.agreement = Some(agreement);
-        entry.their_open = Some(Arc::new(negotiated.their_open.clone()));
+        let (ours, theirs) = (negotiated.our_open.clone(), negotiated.their_open.clone());
+        entry.opens = Some(Arc::new(Opens { ours, theirs }));
         let group = entry.spec.group;
         state.rib.attach(self.id, group, facts);
     }

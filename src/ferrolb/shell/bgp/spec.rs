@@ -194,16 +194,28 @@ pub struct SessionStatus {
     pub pending: Vec<&'static str>,
     /// Counts of all connections since the session was started, or restarted by an edit.
     pub totals: Totals,
+    /// Octets of messages that are made and that its socket hasn't taken yet: a burst of UPDATEs and a message at most, however
+    /// many routes wait.
+    pub waiting: usize,
     /// How many prefixes the peer was sent and still has, and how many wait.
     pub progress: Progress,
     /// Negotiated families that aren't sent for want of a next hop.
     pub no_next_hop: FamilySet,
-    /// What the peer offers, while it stands.
-    pub their_open: Option<Arc<Open>>,
+    /// What both offered, while it stands.
+    pub opens: Option<Arc<Opens>>,
     /// The last NOTIFICATION in each direction, over all connections since the session was started.
     pub notifications: Notifications,
     /// What the peer was sent and still has; `None` where it wasn't asked for.
     pub routes: Option<Vec<(IpNet, Arc<RouteAttributes>)>>,
+}
+
+/// The OPENs of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opens {
+    /// Ours.
+    pub ours: Open,
+    /// The peer's.
+    pub theirs: Open,
 }
 
 /// What both sides of a session agreed on.

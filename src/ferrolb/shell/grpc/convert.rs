@@ -24,6 +24,7 @@ pub(super) fn session(
     now: Instant,
 ) -> api::Session {
     let agreed = status.agreed.as_ref();
+    let opens = status.opens.as_deref();
     let spec = peer.and_then(|p| SessionSpec::of(p, GroupId(0)));
     let counters = &status.counters;
     let since = |(notification, then): &(Notification, Instant)| api::LastNotification {
@@ -47,13 +48,13 @@ pub(super) fn session(
             keepalive_configured_ms: s.session.keepalive_time.map(timer),
             keepalive_ms: agreed.map(|a| a.keepalive_time.map_or(0, timer)),
             connect_ms: timer(s.session.connect_cap),
+            hold_offered: opens.map(|o| u32::from(o.ours.hold_time)),
         }),
-        capabilities_sent: spec.as_ref().map(offered).unwrap_or_default(),
-        capabilities_received: status
-            .their_open
-            .as_ref()
-            .map(|o| capabilities(&o.capabilities))
-            .unwrap_or_default(),
+        capabilities_sent: match opens {
+            Some(opens) => capabilities(&opens.ours.capabilities),
+            None => spec.as_ref().map(offered).unwrap_or_default(),
+        },
+        capabilities_received: opens.map(|o| capabilities(&o.theirs.capabilities)).unwrap_or_default(),
         counters: Some(api::Counters {
             updates_sent: counters.updates_sent,
             updates_received: counters.updates_received,

@@ -121,10 +121,11 @@ fn session(remote: &str, state: State) -> SessionStatus {
         agreed: None,
         counters: Default::default(),
         totals: Default::default(),
+        waiting: 0,
         progress: Progress { sent: 7, pending: 4 },
         pending: vec![],
         no_next_hop: FamilySet::NONE,
-        their_open: None,
+        opens: None,
         notifications: Default::default(),
         routes: None,
     };

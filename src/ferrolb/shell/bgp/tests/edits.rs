@@ -291,3 +291,31 @@ async fn edits_that_wait_apply_at_the_next_connect() {
     bench.until(State::Idle).await;
     bench.handle.shutdown("").await;
 }
+
+#[tokio::test]
+async fn the_field_that_resets_a_session_is_named() {
+    let old = Bench::new().await.spec(FamilySet::only(Family::V4));
+    let named = |edit: fn(&mut SessionSpec)| {
+        let mut new = old.clone();
+        edit(&mut new);
+        old.reset_by(&new, Some(asn(64513)))
+    };
+    let edits: [(fn(&mut SessionSpec), _); 13] = [
+        (|spec| spec.remote.set_ip(IpAddr::from([192, 0, 2, 1])), Some("peerAddress")),
+        (|spec| spec.remote.set_port(1), Some("peerPort")),
+        (|spec| spec.session.my_asn = asn(64600), Some("myASN")),
+        (|spec| spec.session.shown_asn = asn(64600), Some("localASN")),
+        (|spec| spec.session.remote_as = RemoteAs::Number(asn(64600)), Some("peerASN")),
+        (|spec| spec.session.remote_as = RemoteAs::Internal, Some("dynamicASN")),
+        (|spec| spec.session.remote_as = RemoteAs::External, None),
+        (|spec| spec.source = Some(IpAddr::from([127, 0, 0, 9])), Some("sourceAddress")),
+        (|spec| spec.router_id = Some(RouterId::from_hash([9; 4])), Some("routerID")),
+        (|spec| spec.multihop = true, Some("ebgpMultiHop")),
+        (|spec| spec.session.families = FamilySet::BOTH, Some("dualStackAddressFamily")),
+        (|spec| spec.session.hold_time = 30, None),
+        (|spec| spec.password = Some(Password::new(b"x")), None),
+    ];
+    for (n, (edit, field)) in edits.into_iter().enumerate() {
+        assert_eq!(named(edit), field, "edit {n}");
+    }
+}

@@ -171,7 +171,7 @@ fn announced(update: &wire::Update) -> Vec<IpNet> {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("within 30 s")
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("within 10 s")
 }
 
 /// A listener whose connections hold next to nothing that isn't read.

@@ -2,6 +2,7 @@
 
 mod allocate;
 mod args;
+mod check;
 mod explain;
 mod live;
 mod load;
@@ -28,6 +29,7 @@ pub fn run() -> ExitCode {
         Command::Allocate(args) => allocate::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@
 
 pub mod alloc;
 pub mod bgp;
+pub mod check;
 pub mod config;
 pub mod decide;
 pub mod engine;

@@ -32,6 +32,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Follow what changes in a running role, one line a change
     Watch(WatchArgs),
+    /// Say what on this machine would keep FerroLB from working, and the remedy
+    Check(CheckArgs),
     /// Announce from this machine, from a directory of manifests, without Kubernetes
     Standalone(StandaloneArgs),
     /// Give Services of a Kubernetes cluster their addresses, as MetalLB's controller does
@@ -133,6 +135,24 @@ pub struct AllocateArgs {
     /// Write the Allocations document to this file, atomically, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+/// `ferrolb check`.
+#[derive(Args, Debug)]
+#[command(
+    mut_arg("files", |arg| arg.required(false)),
+    after_help = "Exit status 1: there is an error or a warning among what was found.\n\nExamples:\n  ferrolb check\n  \
+                  ferrolb check -f manifests/ --node node-1"
+)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// This machine's name among the Nodes in the manifests
+    #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
+    pub node: Option<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 /// `ferrolb status`.

@@ -2,6 +2,7 @@
 
 mod allocate;
 mod args;
+mod check;
 mod controller;
 mod explain;
 mod goflags;
@@ -31,6 +32,7 @@ pub fn run() -> ExitCode {
         Command::Allocate(args) => allocate::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
         Command::Controller(args) => crate::roles::controller::run(&args),
         Command::Crds => match print::stdout(&ferrolb_api::crd::yaml()) {

@@ -144,6 +144,29 @@ pub(super) fn heading(out: &mut String, title: &str) {
     out.push('\n');
 }
 
+/// Indented text, broken between words; a word that is too long has a line of its own.
+pub(super) fn paragraph(out: &mut String, text: &str) {
+    const INDENT: &str = "  ";
+    let mut column = 0;
+    for word in printable(text).split_whitespace() {
+        let length = word.chars().count();
+        let fits = column + 1 + length <= usize::from(WIDTH);
+        if column > 0 && fits {
+            out.push(' ');
+            column += 1;
+        } else {
+            if column > 0 {
+                out.push('\n');
+            }
+            out.push_str(INDENT);
+            column = INDENT.len();
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+}
+
 /// Names come from files: nothing in them may control a terminal.
 pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")

@@ -1,6 +1,7 @@
 //! Everything that touches the world: sockets, files, clocks, logs.
 
 pub mod bgp;
+pub mod facts;
 pub mod grpc;
 pub mod kube;
 pub mod net;

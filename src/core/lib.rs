@@ -5,6 +5,7 @@
 //! and `bgp` (outgoing RIB, session machine, wire). The binary crate performs the effects.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod alloc;
 pub mod bgp;
 pub mod check;

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{Finding, Severity};
 use crate::config::Config;
 
-/// What was read from a cluster. Objects are as the API server gives them; a list that couldn't be read is empty, and the
-/// reason is in `access`.
+/// What was read from a cluster. Objects are as the API server gives them; a list that couldn't be read is empty, and named
+/// in `unread`.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterFacts {
     /// CustomResourceDefinitions of the groups `metallb.io` and `frrk8s.metallb.io`.
@@ -25,6 +25,8 @@ pub struct ClusterFacts {
     pub config_maps: Vec<Value>,
     /// What the roles' accounts may do, and may not.
     pub access: Vec<(Access, bool)>,
+    /// What couldn't be read, and why.
+    pub unread: Vec<(String, String)>,
 }
 
 /// Who needs an access right.
@@ -80,6 +82,7 @@ pub fn cluster(facts: &ClusterFacts, config: &Config, namespace: &str) -> Vec<Fi
     found.extend(operators(facts));
     found.extend(frr(facts, namespace));
     found.extend(access(facts, namespace));
+    found.extend(unread(facts));
     if others.iter().any(|w| w.native) {
         found.extend(native_local_preference(config, namespace));
     }
@@ -319,6 +322,19 @@ fn access(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
         .collect()
 }
 
+fn unread(facts: &ClusterFacts) -> Vec<Finding> {
+    let finding = |(what, why): &(String, String)| {
+        let remedy = "run it with an account that may list these, or look yourself";
+        Finding::new(
+            Severity::Info,
+            what.clone(),
+            format!("they can't be read, so nothing is said of them: {why}"),
+            remedy,
+        )
+    };
+    facts.unread.iter().map(finding).collect()
+}
+
 /// MetalLB's native mode sends iBGP peers a local preference of 0 where none is set, FerroLB 100: beside each other they
 /// would not share the traffic.
 fn native_local_preference(config: &Config, namespace: &str) -> Vec<Finding> {
@@ -432,6 +448,8 @@ mod tests {
         assert!(said(&facts)[0].contains("which nobody serves"));
         facts.served.insert("metallb-webhook-service".into());
         assert_eq!(said(&facts), Vec::<String>::new());
+        facts.unread = vec![("webhooks".into(), "forbidden".into())];
+        assert!(said(&facts)[0].starts_with("info webhooks: they can't be read"));
     }
 
     fn workload(kind: &str, image: &str, env: Value) -> Value {

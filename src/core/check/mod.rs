@@ -3,11 +3,13 @@
 
 mod cluster;
 mod node;
+mod rights;
 
 use serde::Serialize;
 
 pub use cluster::{Access, ClusterFacts, Role, Rule, cluster};
 pub use node::{Interface, Listener, NodeFacts, Plans, node};
+pub use rights::rights;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -3,6 +3,7 @@
 mod allocate;
 mod args;
 mod check;
+mod cluster;
 mod controller;
 mod explain;
 mod goflags;
@@ -21,7 +22,7 @@ use clap::Parser;
 use args::{Cli, Command};
 
 pub use args::StandaloneArgs;
-pub use controller::ControllerArgs;
+pub use controller::{ControllerArgs, TlsVersion, WebhookArgs, WebhookMode};
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
 /// input can't be read or the arguments are wrong.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, LineStyle, Table};
-use ferrolb_core::plan::{Document, NodePlan, PeerPlan, RoutePlan};
+use ferrolb_core::plan::{Difference, Document, NodePlan, PeerPlan, RoutePlan};
 use ferrolb_core::types::Issue;
 
 pub(super) const WIDTH: u16 = 100;
@@ -21,6 +21,41 @@ pub fn plan(document: &Document) -> String {
     if out.is_empty() {
         out.push_str("Nothing to plan: there are no Services of type LoadBalancer, and no nodes.\n");
     }
+    out
+}
+
+/// How what is planned differs from what runs.
+pub fn differences(differences: &[Difference]) -> String {
+    let row = |difference: &Difference| {
+        let change = |planned: &bool| if *planned { "would begin" } else { "would end" }.to_owned();
+        match difference {
+            Difference::Addresses { service, now, planned } => {
+                let list = |ips: &[String]| if ips.is_empty() { "none".to_owned() } else { ips.join(" ") };
+                [
+                    service.clone(),
+                    String::new(),
+                    "address".to_owned(),
+                    format!("{} would be {}", list(now), list(planned)),
+                ]
+            }
+            Difference::Bgp { service, node, peer, planned } => {
+                [service.clone(), node.clone(), format!("bgp {peer}"), change(planned)]
+            }
+            Difference::Layer2 { service, node, planned } => {
+                [service.clone(), node.clone(), "layer2".to_owned(), change(planned)]
+            }
+        }
+    };
+    if differences.is_empty() {
+        return "No differences: what is planned is what runs.\n".to_owned();
+    }
+    let mut out = String::new();
+    section(
+        &mut out,
+        "Differences from what runs",
+        ["SERVICE", "NODE", "TO", "DIFFERENCE"],
+        differences.iter().map(row),
+    );
     out
 }
 

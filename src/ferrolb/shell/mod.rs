@@ -9,3 +9,4 @@ pub mod source;
 pub mod state;
 pub mod sys;
 pub mod telemetry;
+pub mod webhook;

@@ -36,6 +36,12 @@ const fn kind(
 pub static SERVICE: Kind = kind("", "v1", "Service", "services", true);
 /// `v1` Namespace.
 pub static NAMESPACE: Kind = kind("", "v1", "Namespace", "namespaces", false);
+/// `v1` Node.
+pub static NODE: Kind = kind("", "v1", "Node", "nodes", false);
+/// `v1` Secret.
+pub static SECRET: Kind = kind("", "v1", "Secret", "secrets", true);
+/// `discovery.k8s.io` EndpointSlice.
+pub static ENDPOINT_SLICE: Kind = kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true);
 /// `v1` Event, about objects of its namespace.
 pub static EVENT: Kind = kind("", "v1", "Event", "events", true);
 /// `v1` Pod: only the own one is ever read.
@@ -46,9 +52,52 @@ pub static LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", tr
 pub static IP_ADDRESS_POOL: Kind = kind("metallb.io", "v1beta1", "IPAddressPool", "ipaddresspools", true);
 /// `metallb.io` Community.
 pub static COMMUNITY: Kind = kind("metallb.io", "v1beta1", "Community", "communities", true);
+/// `metallb.io` BFDProfile.
+pub static BFD_PROFILE: Kind = kind("metallb.io", "v1beta1", "BFDProfile", "bfdprofiles", true);
+/// `metallb.io` BGPAdvertisement.
+pub static BGP_ADVERTISEMENT: Kind =
+    kind("metallb.io", "v1beta1", "BGPAdvertisement", "bgpadvertisements", true);
+/// `metallb.io` BGPPeer.
+pub static BGP_PEER: Kind = kind("metallb.io", "v1beta2", "BGPPeer", "bgppeers", true);
+/// `metallb.io` L2Advertisement.
+pub static L2_ADVERTISEMENT: Kind =
+    kind("metallb.io", "v1beta1", "L2Advertisement", "l2advertisements", true);
+/// `metallb.io` ServiceBGPStatus.
+pub static SERVICE_BGP_STATUS: Kind =
+    kind("metallb.io", "v1beta1", "ServiceBGPStatus", "servicebgpstatuses", true);
+/// `metallb.io` ServiceL2Status.
+pub static SERVICE_L2_STATUS: Kind =
+    kind("metallb.io", "v1beta1", "ServiceL2Status", "servicel2statuses", true);
 /// `metallb.io` ConfigurationState.
 pub static CONFIGURATION_STATE: Kind =
     kind("metallb.io", "v1beta1", "ConfigurationState", "configurationstates", true);
+/// `v1` ConfigMap.
+pub static CONFIG_MAP: Kind = kind("", "v1", "ConfigMap", "configmaps", true);
+/// `v1` ServiceAccount.
+pub static SERVICE_ACCOUNT: Kind = kind("", "v1", "ServiceAccount", "serviceaccounts", true);
+/// `apps` Deployment.
+pub static DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments", true);
+/// `apps` DaemonSet.
+pub static DAEMON_SET: Kind = kind("apps", "v1", "DaemonSet", "daemonsets", true);
+/// `apiextensions.k8s.io` CustomResourceDefinition.
+pub static CUSTOM_RESOURCE_DEFINITION: Kind =
+    kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false);
+/// `admissionregistration.k8s.io` ValidatingWebhookConfiguration.
+pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    false,
+);
+/// `authorization.k8s.io` SubjectAccessReview: a question, asked by creating it.
+pub static SUBJECT_ACCESS_REVIEW: Kind =
+    kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", false);
+/// `metallb.io` MetalLB, of MetalLB's operator.
+pub static METALLB: Kind = kind("metallb.io", "v1beta1", "MetalLB", "metallbs", true);
+/// `frrk8s.metallb.io` FRRConfiguration, of frr-k8s.
+pub static FRR_CONFIGURATION: Kind =
+    kind("frrk8s.metallb.io", "v1beta1", "FRRConfiguration", "frrconfigurations", true);
 
 impl Kind {
     /// The group and version together, as objects carry them.

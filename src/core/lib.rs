@@ -5,8 +5,10 @@
 //! and `bgp` (outgoing RIB, session machine, wire) and `layer2` (ARP, NDP). The binary crate performs the effects.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod alloc;
 pub mod bgp;
+pub mod check;
 pub mod config;
 pub mod decide;
 pub mod engine;

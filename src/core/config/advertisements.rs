@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::communities::Aliases;
+use super::communities::{Aliases, Unresolved};
 use super::coverage::{Coverage, covered_pools};
 use super::form::{Field, Form};
 use super::judge::{Judge, Verdict};
@@ -123,9 +123,13 @@ fn read_attributes<'a>(form: &mut Form<'a>, spec: &Field<'a>, aliases: &Aliases)
         match aliases.resolve(text) {
             Ok(Community::Standard(community)) => _ = attributes.communities.insert(community),
             Ok(Community::Large(community)) => _ = attributes.large_communities.insert(community),
-            Err(problem) => {
+            Err(Unresolved { problem, missing }) => {
                 unresolved = unresolved.saturating_add(1);
-                form.error(&path, problem);
+                if missing {
+                    form.missing(&path, problem);
+                } else {
+                    form.error(&path, problem);
+                }
             }
         }
     }

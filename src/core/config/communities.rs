@@ -19,26 +19,35 @@ struct Alias {
     object: String,
 }
 
+/// Why an advertisement's entry stands for nothing.
+pub(super) struct Unresolved {
+    /// What is wrong, and the remedy.
+    pub problem: String,
+    /// Whether it may be an alias that is defined nowhere yet, or in a rejected object.
+    pub missing: bool,
+}
+
 impl Aliases {
     /// What an advertisement's entry stands for: an alias comes before a literal.
     ///
     /// # Errors
-    /// Why it stands for nothing, and the remedy.
-    pub fn resolve(&self, text: &str) -> Result<Community, String> {
+    /// Why it stands for nothing.
+    pub fn resolve(&self, text: &str) -> Result<Community, Unresolved> {
         if let Some(alias) = self.by_name.get(text) {
             return Ok(alias.value);
         }
         if self.rejected.contains(text) {
-            return Err(format!(
-                "the Community that defines the alias {text:?} is rejected: correct that object"
-            ));
+            let problem =
+                format!("the Community that defines the alias {text:?} is rejected: correct that object");
+            return Err(Unresolved { problem, missing: true });
         }
-        text.parse().map_err(|error| match error {
+        let problem = |error| match error {
             CommunityError::Shape => format!(
                 "{text:?} is no alias of any Community and {error}: define the alias, or write the community itself"
             ),
             CommunityError::NotLarge | CommunityError::Number(_) => format!("{text:?} {error}: correct it"),
-        })
+        };
+        text.parse().map_err(|error| Unresolved { problem: problem(error), missing: !text.contains(':') })
     }
 }
 

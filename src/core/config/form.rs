@@ -16,6 +16,8 @@ pub(super) struct Form<'a> {
     pub warnings: Vec<Finding>,
     /// How many of `errors` are the schema's.
     by_schema: usize,
+    /// Whether what it refers to is taken to be there, and to be valid: see [`compile_trusting`](super::compile_trusting).
+    pub trusting: bool,
 }
 
 impl<'a> Form<'a> {
@@ -23,7 +25,7 @@ impl<'a> Form<'a> {
     pub fn new(object: &'a ConfigObject) -> Form<'a> {
         let checked = schema::check(object);
         let by_schema = checked.errors.len();
-        Form { object, errors: checked.errors, warnings: checked.warnings, by_schema }
+        Form { object, errors: checked.errors, warnings: checked.warnings, by_schema, trusting: false }
     }
 
     /// The `spec`; nothing is set in one that isn't there or is no object.
@@ -44,6 +46,15 @@ impl<'a> Form<'a> {
             return;
         }
         self.errors.push(Finding { field: Some(field.to_owned()), message: message.into() });
+    }
+
+    /// Notes that what a field refers to isn't there, or isn't valid: an error, and a warning to who is trusting.
+    pub fn missing(&mut self, field: &str, message: impl Into<String>) {
+        if self.trusting {
+            self.warning(field, message);
+        } else {
+            self.error(field, message);
+        }
     }
 
     pub fn warning(&mut self, field: &str, message: impl Into<String>) {

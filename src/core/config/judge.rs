@@ -24,6 +24,8 @@ pub(super) struct Judge<'a> {
     world: &'a World,
     system_namespace: &'a str,
     before: &'a LastValid,
+    /// Whether references are taken on trust.
+    pub trusting: bool,
     /// The last valid form of each object after this compilation.
     pub valid: LastValid,
     /// The objects that go on in their last valid form.
@@ -35,7 +37,7 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub fn new(world: &'a World, system_namespace: &'a str, before: &'a LastValid) -> Judge<'a> {
         let (valid, kept, errors, warnings) = Default::default();
-        Judge { world, system_namespace, before, valid, kept, errors, warnings }
+        Judge { world, system_namespace, before, trusting: false, valid, kept, errors, warnings }
     }
 
     /// The objects of one kind in the system namespace, by name.
@@ -58,6 +60,7 @@ impl<'a> Judge<'a> {
         let mut left_out = Vec::new();
         for object in objects {
             let mut form = Form::new(object);
+            form.trusting = self.trusting;
             let verdict = compile(&mut form);
             let Form { errors, warnings, .. } = form;
             self.report(&object.key, errors, warnings);

@@ -71,8 +71,20 @@ pub fn node_selectors(object: &ConfigObject) -> Option<AnyOf> {
 /// An object that was edited into an invalid form is in the errors, and its last valid form takes its place where that
 /// still holds. Not so a pool that is invalid only for overlapping an older one: that is frozen as it is now.
 pub fn compile(world: &World, settings: &Settings, last_valid: &LastValid) -> Compiled {
+    compile_by(Judge::new(world, &settings.system_namespace, last_valid), world, settings)
+}
+
+/// As [`compile`], but what an object refers to and isn't there, or isn't valid, is a warning; Secrets aren't looked at.
+/// For who judges an edit: the rest may be still to come.
+pub fn compile_trusting(world: &World, settings: &Settings) -> Compiled {
+    let last_valid = LastValid::new();
+    let mut judge = Judge::new(world, &settings.system_namespace, &last_valid);
+    judge.trusting = true;
+    compile_by(judge, world, settings)
+}
+
+fn compile_by(mut judge: Judge<'_>, world: &World, settings: &Settings) -> Compiled {
     let system = &*settings.system_namespace;
-    let mut judge = Judge::new(world, system, last_valid);
     report_others(&mut judge, world, system);
 
     let pools = pools::compile(&mut judge, &world.namespaces(system));

@@ -304,7 +304,7 @@ fn read_bfd_profile(form: &mut Form<'_>, spec: &Field<'_>, profiles: &Profiles) 
     if !profiles.has(name) {
         let text =
             format!("there is no valid BFDProfile {name:?}: create or correct it, or remove the reference");
-        form.error(&field.path, text);
+        form.missing(&field.path, text);
     }
     Some(name.into())
 }
@@ -335,6 +335,9 @@ fn read_password(
         }
         return None;
     };
+    if form.trusting {
+        return None;
+    }
     let Some(secret) = world.secret(system_namespace, name) else {
         let text =
             format!("there is no Secret {name:?} in the namespace {system_namespace:?}: create it there");

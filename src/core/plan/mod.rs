@@ -4,10 +4,12 @@
 //! [`config`](crate::config) say, in the order and with the keys of the contract.
 
 mod build;
+mod compare;
 mod document;
 mod explain;
 
 pub use build::build;
+pub use compare::{Difference, Running, compare};
 pub use document::{Document, Layer2Plan, NodePlan, NotAnnounced, PeerPlan, RoutePlan, ServicePlan};
 pub use explain::{
     Context, Edit, EditError, Explanation, Layer2Explanation, NodeExplanation, Only, Path, PeerExplanation,

@@ -36,6 +36,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Follow what changes in a running role, one line a change
     Watch(WatchArgs),
+    /// Say what on this machine or in a cluster would keep FerroLB from working, and the remedy
+    Check(CheckArgs),
     /// Announce from this machine, from a directory of manifests, without Kubernetes
     Standalone(StandaloneArgs),
     /// Give Services of a Kubernetes cluster their addresses, as MetalLB's controller does
@@ -95,11 +97,33 @@ pub struct NodeArgs {
     pub ignore_exclude_lb: bool,
 }
 
+/// Which cluster to read, where one is read.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// Read the objects of a cluster; nothing is written
+    #[arg(long, conflicts_with = "files")]
+    pub cluster: bool,
+    /// The cluster to read; without it ~/.kube/config, where that is there, or the cluster that this is a pod of
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// `ferrolb plan`.
 #[derive(Args, Debug)]
+#[command(
+    mut_arg("files", |arg| arg.required(false).required_unless_present("cluster")),
+    after_help = "Exit status 1: there is an error, or, with --compare, a difference.\n\nExamples:\n  ferrolb plan -f manifests/\n  \
+                  ferrolb plan --cluster --compare\n  \
+                  ferrolb plan --cluster --kubeconfig ~/.kube/config --node node-1 -o json"
+)]
 pub struct PlanArgs {
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Print only how this differs from what runs in the cluster now, by Service, node and peer
+    #[arg(long, requires = "cluster", conflicts_with = "files")]
+    pub compare: bool,
     #[command(flatten)]
     pub nodes: NodeArgs,
     /// How to print it
@@ -139,6 +163,27 @@ pub struct AllocateArgs {
     /// Write the Allocations document to this file, atomically, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+/// `ferrolb check`.
+#[derive(Args, Debug)]
+#[command(
+    mut_arg("files", |arg| arg.required(false)),
+    after_help = "It looks at this machine, and, where a kubeconfig is given or this is a pod, at the cluster. With --cluster and \
+                  without --node, only at the cluster.\n\nExit status 1: there is an error or a warning among what was \
+                  found.\n\nExamples:\n  ferrolb check\n  ferrolb check -f manifests/ --node node-1\n  ferrolb check --cluster"
+)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// This machine's name among the Nodes in the manifests
+    #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
+    pub node: Option<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 /// `ferrolb status`.
@@ -277,6 +322,9 @@ mod tests {
         assert!(parses("ferrolb explain web"));
         assert!(!parses("ferrolb explain web -f x --socket y"));
         assert!(!parses("ferrolb plan"));
+        assert!(parses("ferrolb plan --cluster --compare"));
+        assert!(!parses("ferrolb plan -f x --compare"));
+        assert!(!parses("ferrolb plan -f x --cluster"));
         assert!(!parses("ferrolb status --state x --socket y"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::goflags::boolean;
 use crate::shell::telemetry::log::LogLevel;
@@ -38,7 +38,64 @@ pub struct ControllerArgs {
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
     #[command(flatten)]
+    pub webhook: WebhookArgs,
+    #[command(flatten)]
     meaningless: MeaninglessArgs,
+}
+
+/// The flags of the admission webhook.
+#[derive(Args, Clone, Debug)]
+pub struct WebhookArgs {
+    /// Whether to validate metallb.io objects when they are written, and whether to do anything else
+    #[arg(long = "webhook-mode", value_enum, value_name = "MODE", default_value_t = WebhookMode::Enabled)]
+    pub mode: WebhookMode,
+    /// The port of the admission webhook, on all addresses
+    #[arg(id = "webhook-port", long = "webhook-port", value_name = "PORT", default_value_t = 9443)]
+    pub port: u16,
+    /// The Secret that holds the certificates of the webhook
+    #[arg(long = "webhook-secret", value_name = "NAME", default_value = "metallb-webhook-cert")]
+    pub secret: String,
+    /// The Service that the API server reaches the webhook by
+    #[arg(long = "cert-service-name", value_name = "NAME", default_value = "metallb-webhook-service")]
+    pub service: String,
+    /// Use the certificate in --cert-dir, which somebody else renews
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = boolean)]
+    pub disable_cert_rotation: bool,
+    /// Where tls.crt and tls.key are, with --disable-cert-rotation
+    #[arg(long, value_name = "DIR", default_value = "/tmp/k8s-webhook-server/serving-certs")]
+    pub cert_dir: PathBuf,
+    /// The oldest TLS version of the webhook: VersionTLS12 or VersionTLS13
+    #[arg(long, value_name = "VERSION", default_value = "VersionTLS13", value_parser = tls_version)]
+    pub tls_min_version: TlsVersion,
+}
+
+/// What a controller does about admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum WebhookMode {
+    /// It validates, beside everything else
+    Enabled,
+    /// It doesn't validate
+    Disabled,
+    /// It does nothing but validate
+    OnlyWebhook,
+}
+
+/// A version of TLS that can be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2 and 1.3. Nothing older is spoken, so that asking for it gives this.
+    Tls12,
+    /// 1.3 only.
+    Tls13,
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "" | "VersionTLS13" => Ok(TlsVersion::Tls13),
+        "VersionTLS10" | "VersionTLS11" | "VersionTLS12" => Ok(TlsVersion::Tls12),
+        _ => Err("say VersionTLS12 or VersionTLS13".to_owned()),
+    }
 }
 
 /// Flags of MetalLB's controller that change nothing here, or not yet.
@@ -51,19 +108,7 @@ struct MeaninglessArgs {
     #[arg(long, hide = true)]
     pprof_bind_address: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
-    disable_cert_rotation: Option<bool>,
-    #[arg(long, hide = true)]
-    cert_dir: Option<String>,
-    #[arg(long, hide = true)]
-    cert_service_name: Option<String>,
-    #[arg(long, hide = true)]
-    webhook_mode: Option<String>,
-    #[arg(long, hide = true)]
-    webhook_secret: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     webhook_http2: Option<bool>,
-    #[arg(long, hide = true)]
-    tls_min_version: Option<String>,
     #[arg(long, hide = true)]
     tls_cipher_suites: Option<String>,
     #[arg(long, hide = true)]
@@ -72,8 +117,8 @@ struct MeaninglessArgs {
     metrics_cert_dir: Option<String>,
 }
 
-const NO_WEBHOOK: &str =
-    "there is no admission webhook: invalid objects are named in ConfigurationState, events and the log";
+const NO_HTTP2: &str = "the webhook speaks HTTP/1.1, which API servers fall back to";
+const NO_CHOICE: &str = "the webhook's ciphers and curves are those of its TLS library";
 const NO_TLS: &str = "/metrics is served without TLS";
 const NO_MEMBERLIST: &str = "no Secret of this kind is made or used";
 
@@ -96,15 +141,9 @@ impl ControllerArgs {
             ("ml-secret-name", given(&m.ml_secret_name), NO_MEMBERLIST),
             ("deployment", given(&m.deployment), NO_MEMBERLIST),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
-            ("disable-cert-rotation", m.disable_cert_rotation.is_some(), NO_WEBHOOK),
-            ("cert-dir", given(&m.cert_dir), NO_WEBHOOK),
-            ("cert-service-name", given(&m.cert_service_name), NO_WEBHOOK),
-            ("webhook-mode", given(&m.webhook_mode), NO_WEBHOOK),
-            ("webhook-secret", given(&m.webhook_secret), NO_WEBHOOK),
-            ("webhook-http2", m.webhook_http2.is_some(), NO_WEBHOOK),
-            ("tls-min-version", given(&m.tls_min_version), NO_TLS),
-            ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_TLS),
-            ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_TLS),
+            ("webhook-http2", m.webhook_http2 == Some(true), NO_HTTP2),
+            ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_CHOICE),
+            ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_CHOICE),
             ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
         ];
         all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
@@ -135,11 +174,21 @@ mod tests {
         );
         assert_eq!((args.port, args.health_probe_port, args.log_level), (7472, 17472, LogLevel::Info));
         let named: Vec<_> = args.meaningless().into_iter().map(|(flag, _)| flag).collect();
-        assert_eq!(named, ["webhook-http2", "tls-min-version"]);
+        assert_eq!(named, ["webhook-http2"]);
+        assert_eq!(
+            (args.webhook.mode, args.webhook.tls_min_version),
+            (WebhookMode::Enabled, TlsVersion::Tls12)
+        );
         let args =
             parse("ferrolb controller --webhook-mode disabled --disable-cert-rotation=false -lb-class x");
         assert_eq!(args.class(), Some("x"));
-        assert_eq!(args.meaningless().len(), 2);
+        assert_eq!(args.meaningless(), []);
+        assert_eq!((args.webhook.mode, args.webhook.disable_cert_rotation), (WebhookMode::Disabled, false));
+        assert_eq!(
+            parse("ferrolb controller -webhook-mode=onlywebhook").webhook.mode,
+            WebhookMode::OnlyWebhook
+        );
+        assert!(parse("ferrolb controller -disable-cert-rotation").webhook.disable_cert_rotation);
         assert_eq!(parse("ferrolb controller").port, 9120);
         assert_eq!(parse("ferrolb controller --lb-class=").class(), None);
     }

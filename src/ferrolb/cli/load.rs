@@ -1,4 +1,4 @@
-//! Manifests from the command line into an engine, for the commands that work offline.
+//! Objects, of manifests from the command line or of a cluster, into an engine, for the commands that decide once.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, SourceChange};
 use ferrolb_core::manifest::Located;
 use ferrolb_core::types::{Issue, NodeName, ObjectKey};
+use ferrolb_core::world::Object;
 
 use super::args::{InputArgs, NodeArgs};
 use crate::shell::source;
@@ -35,6 +36,21 @@ pub struct Offline {
 pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Offline, String> {
     let paths: Vec<PathBuf> = input.files.iter().chain(more).cloned().collect();
     let loaded = source::load(&paths).map_err(|e| e.to_string())?;
+    let objects = loaded.objects.iter().map(|l| l.object.clone()).collect();
+    let (engine, only) = decide(input, nodes, objects, "the manifests")?;
+    Ok(Offline { engine, only, warnings: loaded.warnings, objects: loaded.objects })
+}
+
+/// Decides about these objects, which are from `place`. Beside the engine: the node that the output is limited to.
+///
+/// # Errors
+/// One line, where the arguments name an unknown node or peer.
+pub fn decide(
+    input: &InputArgs,
+    nodes: &NodeArgs,
+    objects: Vec<Object>,
+    place: &str,
+) -> Result<(Engine, Option<NodeName>), String> {
     let node = NodeName::new(nodes.node.as_deref().unwrap_or(LONE_NODE));
     let down: BTreeSet<NodeName> = nodes.down.iter().map(|n| NodeName::new(n)).collect();
     let options = EngineOptions {
@@ -47,7 +63,7 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
     };
     let allocator = Allocator::new(Mode::Allocate, input.class().map(Into::into));
     let mut engine = Engine::new(options, allocator, LastValid::default(), Default::default());
-    engine.apply(loaded.objects.iter().map(|l| SourceChange::Apply(l.object.clone())).collect(), None);
+    engine.apply(objects.into_iter().map(SourceChange::Apply).collect(), None);
 
     let known = |name: &str| engine.nodes().iter().any(|n| n.name.as_str() == name);
     let names = || engine.nodes().iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -56,7 +72,7 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
     {
         if !known(name) {
             return Err(format!(
-                "{flag} names the node {name:?}, which isn't in the manifests (there: {})",
+                "{flag} names the node {name:?}, which isn't in {place} (there: {})",
                 names()
             ));
         }
@@ -67,21 +83,16 @@ pub fn load(input: &InputArgs, more: &[PathBuf], nodes: &NodeArgs) -> Result<Off
         };
         if !known(node) {
             return Err(format!(
-                "--bgp-down names the node {node:?}, which isn't in the manifests (there: {})",
+                "--bgp-down names the node {node:?}, which isn't in {place} (there: {})",
                 names()
             ));
         }
         let key = ObjectKey::new("BGPPeer", &input.namespace, peer);
         if engine.world().config_object(&key).is_none() {
             return Err(format!(
-                "--bgp-down names the peer {peer:?}, and there is no such BGPPeer in the manifests"
+                "--bgp-down names the peer {peer:?}, and there is no such BGPPeer in {place}"
             ));
         }
     }
-    Ok(Offline {
-        only: nodes.node.is_some().then_some(node),
-        warnings: loaded.warnings,
-        objects: loaded.objects,
-        engine,
-    })
+    Ok((engine, nodes.node.is_some().then_some(node)))
 }

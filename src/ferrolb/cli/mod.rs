@@ -2,6 +2,8 @@
 
 mod allocate;
 mod args;
+mod check;
+mod cluster;
 mod controller;
 mod explain;
 mod goflags;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{Cli, Command, StandaloneArgs};
-pub use controller::ControllerArgs;
+pub use controller::{ControllerArgs, TlsVersion, WebhookArgs, WebhookMode};
 pub use speaker::SpeakerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the
@@ -31,6 +33,7 @@ pub fn run() -> ExitCode {
         Command::Allocate(args) => allocate::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Standalone(args) => crate::roles::standalone::run(&args),
         Command::Speaker(args) => crate::roles::speaker::run(&args),
         Command::Controller(args) => crate::roles::controller::run(&args),

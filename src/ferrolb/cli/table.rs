@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, LineStyle, Table};
-use ferrolb_core::plan::{Document, NodePlan, PeerPlan, RoutePlan};
+use ferrolb_core::plan::{Difference, Document, NodePlan, PeerPlan, RoutePlan};
 use ferrolb_core::types::Issue;
 
 pub(super) const WIDTH: u16 = 100;
@@ -21,6 +21,41 @@ pub fn plan(document: &Document) -> String {
     if out.is_empty() {
         out.push_str("Nothing to plan: there are no Services of type LoadBalancer, and no nodes.\n");
     }
+    out
+}
+
+/// How what is planned differs from what runs.
+pub fn differences(differences: &[Difference]) -> String {
+    let row = |difference: &Difference| {
+        let change = |planned: &bool| if *planned { "would begin" } else { "would end" }.to_owned();
+        match difference {
+            Difference::Addresses { service, now, planned } => {
+                let list = |ips: &[String]| if ips.is_empty() { "none".to_owned() } else { ips.join(" ") };
+                [
+                    service.clone(),
+                    String::new(),
+                    "address".to_owned(),
+                    format!("{} would be {}", list(now), list(planned)),
+                ]
+            }
+            Difference::Bgp { service, node, peer, planned } => {
+                [service.clone(), node.clone(), format!("bgp {peer}"), change(planned)]
+            }
+            Difference::Layer2 { service, node, planned } => {
+                [service.clone(), node.clone(), "layer2".to_owned(), change(planned)]
+            }
+        }
+    };
+    if differences.is_empty() {
+        return "No differences: what is planned is what runs.\n".to_owned();
+    }
+    let mut out = String::new();
+    section(
+        &mut out,
+        "Differences from what runs",
+        ["SERVICE", "NODE", "TO", "DIFFERENCE"],
+        differences.iter().map(row),
+    );
     out
 }
 
@@ -141,6 +176,29 @@ pub(super) fn heading(out: &mut String, title: &str) {
         out.push('\n');
     }
     out.push_str(&printable(title));
+    out.push('\n');
+}
+
+/// Indented text, broken between words; a word that is too long has a line of its own.
+pub(super) fn paragraph(out: &mut String, text: &str) {
+    const INDENT: &str = "  ";
+    let mut column = 0;
+    for word in printable(text).split_whitespace() {
+        let length = word.chars().count();
+        let fits = column + 1 + length <= usize::from(WIDTH);
+        if column > 0 && fits {
+            out.push(' ');
+            column += 1;
+        } else {
+            if column > 0 {
+                out.push('\n');
+            }
+            out.push_str(INDENT);
+            column = INDENT.len();
+        }
+        out.push_str(word);
+        column += length;
+    }
     out.push('\n');
 }
 

@@ -5,6 +5,7 @@
 //! from. End: the writes under way are finished, and the Lease is given up, so that the next controller has it at once.
 
 mod keeper;
+mod webhook;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use self::keeper::{Keeper, Target, Wanted};
-use crate::cli::ControllerArgs;
+use crate::cli::{ControllerArgs, WebhookMode};
 use crate::roles::issues::Issues;
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::kube::kinds::{
@@ -95,6 +96,20 @@ async fn work(
     let metrics = Arc::new(Metrics::new(&me, SystemTime::now()).map_err(|e| e.to_string())?);
     let (health, mut pings) = Health::new();
     let mut tasks = serve_pages(args, &metrics, &health);
+    let _webhook = match args.webhook.mode {
+        WebhookMode::Disabled => JoinSet::new(),
+        WebhookMode::Enabled => webhook::start(&args.webhook, &client, &namespace, None),
+        WebhookMode::OnlyWebhook => webhook::start(&args.webhook, &client, &namespace, Some(&health)),
+    };
+    if args.webhook.mode == WebhookMode::OnlyWebhook {
+        info!(event = "startup", %namespace, version = env!("CARGO_PKG_VERSION"), "validating, and nothing else");
+        loop {
+            tokio::select! {
+                Some(ping) = pings.recv() => drop(ping.send(())),
+                () = &mut stopped => return Ok(()),
+            }
+        }
+    }
     tasks.spawn(define_sessions(client.clone()));
     let (mut controller, inquirer) = Controller::new(args, &client, &namespace, &me, metrics);
     let about = grpc::About {

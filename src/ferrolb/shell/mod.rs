@@ -1,6 +1,7 @@
 //! Everything that touches the world: sockets, files, clocks, logs.
 
 pub mod bgp;
+pub mod facts;
 pub mod grpc;
 pub mod kube;
 pub mod layer2;
@@ -10,3 +11,4 @@ pub mod source;
 pub mod state;
 pub mod sys;
 pub mod telemetry;
+pub mod webhook;

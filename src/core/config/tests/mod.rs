@@ -1,6 +1,7 @@
 //! A table for each rule. Objects are written as lines of `KIND NAME[@AGE] {spec} [| {labels}]`, where an age is in seconds
 //! and kinds but BGPPeer are v1beta1; a line that doesn't start with a kind continues the one before.
 
+mod admission;
 mod advertisements;
 mod conflicts;
 mod last_valid;

@@ -115,7 +115,7 @@ proptest! {
 }
 
 /// Objects that depend on one another and are in conflict with one another.
-const TANGLE: [&str; 26] = [
+pub(super) const TANGLE: [&str; 26] = [
     "IPAddressPool p1@1 {addresses: [10.0.0.0/24]}",
     "IPAddressPool p1@1 {addresses: [10.0.0.0-10.0.1.128]}",
     "IPAddressPool p1@1 {addresses: [oops, 10.0.0.0/24]}",
@@ -144,7 +144,7 @@ const TANGLE: [&str; 26] = [
     "L2Advertisement l {ipAddressPools: [p1, p1]}",
 ];
 
-fn any_tangle() -> impl Strategy<Value = World> {
+pub(super) fn any_tangle() -> impl Strategy<Value = World> {
     proptest::collection::vec(proptest::sample::select(&TANGLE[..]), 0..16)
         .prop_map(|lines| world(&lines.join("\n")))
 }

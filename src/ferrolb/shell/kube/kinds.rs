@@ -77,6 +77,30 @@ pub static CUSTOM_RESOURCE_DEFINITION: Kind =
 /// `metallb.io` ConfigurationState.
 pub static CONFIGURATION_STATE: Kind =
     kind("metallb.io", "v1beta1", "ConfigurationState", "configurationstates", true);
+/// `v1` ConfigMap.
+pub static CONFIG_MAP: Kind = kind("", "v1", "ConfigMap", "configmaps", true);
+/// `v1` ServiceAccount.
+pub static SERVICE_ACCOUNT: Kind = kind("", "v1", "ServiceAccount", "serviceaccounts", true);
+/// `apps` Deployment.
+pub static DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments", true);
+/// `apps` DaemonSet.
+pub static DAEMON_SET: Kind = kind("apps", "v1", "DaemonSet", "daemonsets", true);
+/// `admissionregistration.k8s.io` ValidatingWebhookConfiguration.
+pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    false,
+);
+/// `authorization.k8s.io` SubjectAccessReview: a question, asked by creating it.
+pub static SUBJECT_ACCESS_REVIEW: Kind =
+    kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", false);
+/// `metallb.io` MetalLB, of MetalLB's operator.
+pub static METALLB: Kind = kind("metallb.io", "v1beta1", "MetalLB", "metallbs", true);
+/// `frrk8s.metallb.io` FRRConfiguration, of frr-k8s.
+pub static FRR_CONFIGURATION: Kind =
+    kind("frrk8s.metallb.io", "v1beta1", "FRRConfiguration", "frrconfigurations", true);
 
 impl Kind {
     /// The group and version together, as objects carry them.

@@ -7,10 +7,12 @@
 //! While the API server is away nothing is given, so what stands stays. [`Watches`] says how each watch is doing.
 
 mod client;
+pub mod facts;
 #[cfg(test)]
 pub mod fake;
 pub mod fold;
 pub mod kinds;
+mod listing;
 mod raw;
 mod source;
 mod standing;
@@ -22,6 +24,7 @@ mod write;
 pub use client::{connect, own_namespace};
 pub use fold::Seen;
 pub use kinds::Watch;
+pub use listing::{Unlisted, list};
 pub use source::{Batch, ObjectProblem, Side, Source, WatchId};
 pub use standing::Watches;
 pub use write::{Act, Answer, Write};

@@ -17,7 +17,8 @@ use crate::shell::sys::link_address;
 const INSIDE: &str = "FERROLB_TEST_IN_NAMESPACE";
 const PATIENCE: Duration = Duration::from_secs(10);
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// Its solicited-node group is none that the links are in for their own addresses.
+const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xa1b);
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ASKER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 

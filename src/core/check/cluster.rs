@@ -1,0 +1,557 @@
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Finding, Severity};
+use crate::config::Config;
+
+/// What was read from a cluster. Objects are as the API server gives them; a list that couldn't be read is empty, and named
+/// in `unread`.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterFacts {
+    /// CustomResourceDefinitions of the groups `metallb.io` and `frrk8s.metallb.io`.
+    pub crds: Vec<Value>,
+    /// ValidatingWebhookConfigurations.
+    pub webhooks: Vec<Value>,
+    /// Deployments and DaemonSets of all namespaces that carry MetalLB's labels.
+    pub workloads: Vec<Value>,
+    /// Services in the namespace of the configuration that have an endpoint that is ready.
+    pub served: BTreeSet<String>,
+    /// `MetalLB` objects of MetalLB's operator.
+    pub operators: Vec<Value>,
+    /// `FRRConfiguration` objects of frr-k8s.
+    pub frr_configurations: Vec<Value>,
+    /// The ConfigMaps `bgpextras` and `config` of the namespace of the configuration.
+    pub config_maps: Vec<Value>,
+    /// What the roles' accounts may do, and may not.
+    pub access: Vec<(Access, bool)>,
+    /// What couldn't be read, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Who needs an access right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// `ferrolb controller`.
+    Controller,
+    /// `ferrolb speaker`.
+    Speaker,
+}
+
+impl Role {
+    /// The name of its ServiceAccount, and of its workload.
+    pub fn account(self) -> &'static str {
+        match self {
+            Role::Controller => "controller",
+            Role::Speaker => "speaker",
+        }
+    }
+}
+
+/// One access right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// Who needs it.
+    pub role: Role,
+    /// The verb, such as `watch`.
+    pub verb: &'static str,
+    /// What it is on.
+    pub rule: Rule,
+}
+
+/// What an access right is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The resource, such as `services`.
+    pub resource: &'static str,
+    /// The subresource; empty for the resource itself.
+    pub subresource: &'static str,
+    /// Whether it is needed in the namespace of the configuration only.
+    pub namespaced: bool,
+}
+
+/// What in a cluster would keep FerroLB from working, or would be lost by a switch from MetalLB; the worst first.
+/// `config` is the configuration of the cluster, `namespace` where it lives.
+pub fn cluster(facts: &ClusterFacts, config: &Config, namespace: &str) -> Vec<Finding> {
+    let mut found = crds(facts);
+    let others = others(facts);
+    found.extend(webhooks(facts, namespace));
+    found.extend(others.iter().map(|w| w.finding()));
+    found.extend(operators(facts));
+    found.extend(frr(facts, namespace));
+    found.extend(access(facts, namespace));
+    found.extend(unread(facts));
+    if others.iter().any(|w| w.native) {
+        found.extend(native_local_preference(config, namespace));
+    }
+    found.sort();
+    found
+}
+
+/// Each kind that FerroLB needs, its plural, and the version it must be served in.
+const KINDS: [(&str, &str, &str); 9] = [
+    ("BFDProfile", "bfdprofiles", "v1beta1"),
+    ("BGPAdvertisement", "bgpadvertisements", "v1beta1"),
+    ("BGPPeer", "bgppeers", "v1beta2"),
+    ("Community", "communities", "v1beta1"),
+    ("ConfigurationState", "configurationstates", "v1beta1"),
+    ("IPAddressPool", "ipaddresspools", "v1beta1"),
+    ("L2Advertisement", "l2advertisements", "v1beta1"),
+    ("ServiceBGPStatus", "servicebgpstatuses", "v1beta1"),
+    ("ServiceL2Status", "servicel2statuses", "v1beta1"),
+];
+
+fn crds(facts: &ClusterFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (kind, plural, version) in KINDS {
+        let name = format!("{plural}.metallb.io");
+        let subject = format!("CustomResourceDefinition {name}");
+        let Some(crd) = facts.crds.iter().find(|c| self::name(c) == name) else {
+            found.push(Finding::new(
+                Severity::Error,
+                subject,
+                format!("it isn't there: the cluster takes no {kind} objects"),
+                "apply config/crd, or deploy/ferrolb.yaml, which has the definitions",
+            ));
+            continue;
+        };
+        let served = list(crd, "/spec/versions").iter().any(|v| {
+            v.get("name").and_then(Value::as_str) == Some(version)
+                && v.get("served").and_then(Value::as_bool) == Some(true)
+        });
+        if !served {
+            found.push(Finding::new(
+                Severity::Error,
+                subject.clone(),
+                format!("it doesn't serve the version {version}, which FerroLB reads"),
+                "apply config/crd, which has the definition with this version",
+            ));
+        }
+        if text(crd, "/spec/conversion/strategy") == Some("Webhook") {
+            found.push(Finding::new(
+                Severity::Warning,
+                subject.clone(),
+                "its versions are converted by a webhook of MetalLB's controller: without that, objects of the other version can't be read or written",
+                "apply config/crd: both versions have one form, and the definition there needs no webhook",
+            ));
+        }
+        let helm = crd.pointer("/metadata/annotations/meta.helm.sh~1release-name").and_then(Value::as_str);
+        let kept = text(crd, "/metadata/annotations/helm.sh~1resource-policy") == Some("keep");
+        if let (Some(release), false) = (helm, kept) {
+            found.push(Finding::new(
+                Severity::Warning,
+                subject,
+                format!("it belongs to the Helm release {release}: uninstalling that deletes it, and every {kind} with it"),
+                format!("before that: kubectl annotate crd {name} helm.sh/resource-policy=keep"),
+            ));
+        }
+    }
+    found
+}
+
+const WEBHOOKS: &str = "metallb-webhook-configuration";
+
+fn webhooks(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
+    let mut dead = BTreeSet::new();
+    let Some(ours) = facts.webhooks.iter().find(|w| name(w) == WEBHOOKS) else { return vec![] };
+    for webhook in list(ours, "/webhooks") {
+        let (Some(service), Some(place)) =
+            (text(webhook, "/clientConfig/service/name"), text(webhook, "/clientConfig/service/namespace"))
+        else {
+            continue;
+        };
+        // Only the services of this namespace were looked at.
+        if place == namespace && !facts.served.contains(service) {
+            dead.insert(format!("{place}/{service}"));
+        }
+    }
+    dead.into_iter()
+        .map(|service| {
+            Finding::new(
+                Severity::Error,
+                format!("ValidatingWebhookConfiguration {WEBHOOKS}"),
+                format!("it sends writes of metallb.io objects to the Service {service}, which nobody serves: where its failurePolicy is Fail, they are all refused"),
+                format!("run the controller that serves it, or: kubectl delete validatingwebhookconfiguration {WEBHOOKS}"),
+            )
+        })
+        .collect()
+}
+
+/// A controller or speaker that isn't FerroLB's.
+struct Other {
+    subject: String,
+    image: String,
+    native: bool,
+}
+
+impl Other {
+    fn finding(&self) -> Finding {
+        Finding::new(
+            Severity::Error,
+            self.subject.clone(),
+            format!(
+                "it runs {}, not FerroLB: both would write the same status and announce the same addresses, so that FerroLB waits while it is there",
+                self.image
+            ),
+            "remove it as docs/migrate.md describes; the objects, addresses and names stay",
+        )
+    }
+}
+
+fn others(facts: &ClusterFacts) -> Vec<Other> {
+    let mut found = Vec::new();
+    for workload in &facts.workloads {
+        let containers = list(workload, "/spec/template/spec/containers");
+        let Some(main) = containers
+            .iter()
+            .find(|c| matches!(c.get("name").and_then(Value::as_str), Some("controller" | "speaker")))
+        else {
+            continue;
+        };
+        let image = main.get("image").and_then(Value::as_str).unwrap_or_default();
+        if image.contains("ferrolb") || workload.pointer("/spec/replicas") == Some(&Value::from(0)) {
+            continue;
+        }
+        let kind = text(workload, "/kind").unwrap_or("workload");
+        let native = list(main, "/env").iter().any(|e| {
+            e.get("name").and_then(Value::as_str) == Some("METALLB_BGP_TYPE")
+                && e.get("value").and_then(Value::as_str) == Some("native")
+        });
+        let namespace = text(workload, "/metadata/namespace").unwrap_or_default();
+        found.push(Other {
+            subject: format!("{kind} {namespace}/{}", name(workload)),
+            image: image.to_owned(),
+            native: native && kind == "DaemonSet",
+        });
+    }
+    found
+}
+
+fn operators(facts: &ClusterFacts) -> Vec<Finding> {
+    let finding = |object: &Value| {
+        let namespace = text(object, "/metadata/namespace").unwrap_or_default();
+        Finding::new(
+            Severity::Error,
+            format!("MetalLB {namespace}/{}", name(object)),
+            "MetalLB's operator installs MetalLB again wherever it was removed or replaced, while this object is there",
+            "delete the object, then the operator, before FerroLB is installed",
+        )
+    };
+    facts.operators.iter().map(finding).collect()
+}
+
+/// What only FRR could do.
+fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for object in &facts.frr_configurations {
+        let place = text(object, "/metadata/namespace").unwrap_or_default();
+        let by_metallb = list(object, "/metadata/ownerReferences")
+            .iter()
+            .any(|o| text(o, "/kind") == Some("DaemonSet") || text(o, "/kind") == Some("Pod"))
+            || name(object).starts_with("metallb-");
+        if by_metallb {
+            continue;
+        }
+        let mut lost: Vec<String> = Vec::new();
+        for (i, router) in list(object, "/spec/bgp/routers").iter().enumerate() {
+            for (j, neighbor) in list(router, "/neighbors").iter().enumerate() {
+                let at = format!("spec.bgp.routers[{i}].neighbors[{j}]");
+                let who = text(neighbor, "/address").unwrap_or("unnumbered");
+                for part in ["toReceive", "toAdvertise"] {
+                    if neighbor.get(part).is_some_and(|v| v.as_object().is_some_and(|o| !o.is_empty())) {
+                        lost.push(format!("{at}.{part} ({who})"));
+                    }
+                }
+            }
+            if !list(router, "/imports").is_empty() {
+                lost.push(format!("spec.bgp.routers[{i}].imports"));
+            }
+        }
+        if let Some(raw) = text(object, "/spec/raw/rawConfig") {
+            lost.push(format!("spec.raw.rawConfig: {}", lines(raw)));
+        }
+        let what = if lost.is_empty() { "its routers and neighbours".to_owned() } else { lost.join("; ") };
+        found.push(Finding::new(
+            Severity::Warning,
+            format!("FRRConfiguration {place}/{}", name(object)),
+            format!("MetalLB didn't write it, and FerroLB has no FRR to give it to; lost would be: {what}"),
+            "keep frr-k8s for it beside FerroLB, with a sourceAddress of its own where both peer with one router, or do without it",
+        ));
+    }
+    for map in facts.config_maps.iter().filter(|m| name(m) == "bgpextras") {
+        if let Some(extras) = text(map, "/data/extras") {
+            found.push(Finding::new(
+                Severity::Warning,
+                format!("ConfigMap {namespace}/bgpextras"),
+                format!("its lines went into FRR's configuration, and FerroLB has no FRR; lost would be: {}", lines(extras)),
+                "see whether a field of BGPPeer or BGPAdvertisement does the same; otherwise the lines have no equivalent",
+            ));
+        }
+    }
+    for _ in facts.config_maps.iter().filter(|m| name(m) == "config") {
+        found.push(Finding::new(
+            Severity::Info,
+            format!("ConfigMap {namespace}/config"),
+            "MetalLB before 0.13 was configured by this; neither MetalLB since then nor FerroLB reads it",
+            "delete it once its pools and peers stand as objects",
+        ));
+    }
+    found
+}
+
+fn access(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
+    let denied = facts.access.iter().filter(|(_, allowed)| !allowed);
+    denied
+        .map(|(access, _)| {
+            let Rule { group, resource, subresource, namespaced } = access.rule;
+            let whole = match subresource {
+                "" => resource.to_owned(),
+                sub => format!("{resource}/{sub}"),
+            };
+            let in_group = if group.is_empty() { String::new() } else { format!(" of {group}") };
+            let place = if namespaced { format!(" in {namespace}") } else { String::new() };
+            Finding::new(
+                Severity::Error,
+                format!("ServiceAccount {namespace}/{}", access.role.account()),
+                format!("it may not {} {whole}{in_group}{place}", access.verb),
+                "apply the roles and bindings of deploy/ferrolb.yaml",
+            )
+        })
+        .collect()
+}
+
+fn unread(facts: &ClusterFacts) -> Vec<Finding> {
+    let finding = |(what, why): &(String, String)| {
+        let remedy = "run it with an account that may list these, or look yourself";
+        Finding::new(
+            Severity::Info,
+            what.clone(),
+            format!("they can't be read, so nothing is said of them: {why}"),
+            remedy,
+        )
+    };
+    facts.unread.iter().map(finding).collect()
+}
+
+/// MetalLB's native mode sends iBGP peers a local preference of 0 where none is set, FerroLB 100: beside each other they
+/// would not share the traffic.
+fn native_local_preference(config: &Config, namespace: &str) -> Vec<Finding> {
+    let without: Vec<&str> = config
+        .bgp_advertisements
+        .iter()
+        .filter(|a| a.attributes.local_pref.is_none())
+        .filter(|a| config.peers.iter().any(|p| p.is_ibgp() && a.selects_peer(&p.name)))
+        .map(|a| &*a.name)
+        .collect();
+    if without.is_empty() {
+        return vec![];
+    }
+    vec![Finding::new(
+        Severity::Warning,
+        format!("BGPAdvertisement {namespace}/{}", without.join(", ")),
+        "no localPref for iBGP peers: MetalLB's native mode sends 0 then, FerroLB 100, so that while both run a router uses FerroLB's nodes only",
+        "set localPref before the switch, so that both send the same",
+    )]
+}
+
+/// Lines that say something, at most a few.
+fn lines(text: &str) -> String {
+    const MOST: usize = 10;
+    let all: Vec<&str> =
+        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['!', '#'])).collect();
+    let shown = all.iter().take(MOST).map(|l| format!("{l:?}")).collect::<Vec<_>>().join(", ");
+    match all.len().checked_sub(MOST) {
+        Some(more) if more > 0 => format!("{shown} and {more} more lines"),
+        _ => shown,
+    }
+}
+
+fn name(object: &Value) -> &str {
+    text(object, "/metadata/name").unwrap_or_default()
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str)
+}
+
+fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{BgpAdvertisement, Peer, PeerTarget, PoolSet};
+    use crate::types::{AnyOf, Asn, RemoteAs, RouteAttributes};
+
+    const NAMESPACE: &str = "metallb-system";
+
+    fn crd(plural: &str, versions: &[&str]) -> Value {
+        let versions: Vec<Value> = versions.iter().map(|v| json!({"name": v, "served": true})).collect();
+        json!({"metadata": {"name": format!("{plural}.metallb.io")},
+               "spec": {"versions": versions, "conversion": {"strategy": "None"}}})
+    }
+
+    /// A cluster that FerroLB alone was installed in.
+    fn facts() -> ClusterFacts {
+        ClusterFacts {
+            crds: KINDS.iter().map(|(_, plural, version)| crd(plural, &[version])).collect(),
+            ..ClusterFacts::default()
+        }
+    }
+
+    fn said(facts: &ClusterFacts) -> Vec<String> {
+        let line =
+            |f: Finding| format!("{} {}: {} -> {}", f.severity.as_str(), f.subject, f.message, f.remedy);
+        cluster(facts, &Config::default(), NAMESPACE).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_cluster_of_ours_has_no_findings() {
+        assert_eq!(said(&facts()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn definitions_are_judged_by_version_owner_and_conversion() {
+        let mut facts = facts();
+        let peers = facts.crds.iter().position(|c| name(c) == "bgppeers.metallb.io").unwrap();
+        facts.crds[peers] = crd("bgppeers", &["v1beta1"]);
+        facts.crds[peers]["spec"]["conversion"]["strategy"] = json!("Webhook");
+        facts.crds[peers]["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "metallb"});
+        facts.crds.retain(|c| name(c) != "communities.metallb.io");
+        let found = said(&facts);
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found[0].contains("bgppeers.metallb.io: it doesn't serve the version v1beta2"), "{found:?}");
+        assert!(found[1].contains("communities.metallb.io: it isn't there"), "{found:?}");
+        assert!(found[2].contains("the Helm release metallb"), "{found:?}");
+        assert!(found[3].contains("converted by a webhook"), "{found:?}");
+        let kept = json!({"meta.helm.sh/release-name": "metallb", "helm.sh/resource-policy": "keep"});
+        facts.crds[peers]["metadata"]["annotations"] = kept;
+        assert!(!said(&facts).iter().any(|f| f.contains("Helm")));
+    }
+
+    #[test]
+    fn a_webhook_left_behind_is_an_error_until_someone_serves_it() {
+        let mut facts = facts();
+        let service = json!({"service": {"name": "metallb-webhook-service", "namespace": NAMESPACE}});
+        facts.webhooks = vec![
+            json!({"metadata": {"name": WEBHOOKS}, "webhooks": [{"clientConfig": service}, {"clientConfig": service}]}),
+            json!({"metadata": {"name": "another"}, "webhooks": [{"clientConfig": service}]}),
+        ];
+        assert_eq!(said(&facts).len(), 1);
+        assert!(said(&facts)[0].contains("which nobody serves"));
+        facts.served.insert("metallb-webhook-service".into());
+        assert_eq!(said(&facts), Vec::<String>::new());
+        facts.unread = vec![("webhooks".into(), "forbidden".into())];
+        assert!(said(&facts)[0].starts_with("info webhooks: they can't be read"));
+    }
+
+    fn workload(kind: &str, image: &str, env: Value) -> Value {
+        let name = if kind == "DaemonSet" { "speaker" } else { "controller" };
+        json!({"kind": kind, "metadata": {"namespace": NAMESPACE, "name": name},
+               "spec": {"template": {"spec": {"containers": [{"name": name, "image": image, "env": env}]}}}})
+    }
+
+    #[test]
+    fn metallb_beside_us_is_named_with_what_it_would_do_to_traffic() {
+        let mut facts = facts();
+        let native = json!([{"name": "METALLB_BGP_TYPE", "value": "native"}]);
+        facts.workloads = vec![
+            workload("Deployment", "localhost/ferrolb:1", json!([])),
+            workload("DaemonSet", "quay.io/metallb/speaker:v0.14", native),
+        ];
+        let peer = Peer {
+            name: "tor".into(),
+            created: None,
+            target: PeerTarget::Address("10.0.0.1".parse().unwrap()),
+            port: 179,
+            my_asn: Asn::new(64512).unwrap(),
+            local_asn: None,
+            remote_as: RemoteAs::Internal,
+            source_address: None,
+            hold_time: None,
+            keepalive_time: None,
+            connect_time: None,
+            router_id: None,
+            nodes: AnyOf::default(),
+            password: None,
+            bfd_profile: None,
+            graceful_restart: false,
+            ebgp_multi_hop: false,
+            vrf: None,
+            dual_stack_address_family: false,
+        };
+        let advertisement = BgpAdvertisement {
+            name: "all".into(),
+            created: None,
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            attributes: RouteAttributes::default(),
+            pools: PoolSet::default(),
+            nodes: AnyOf::default(),
+            peers: BTreeSet::new(),
+            services: AnyOf::default(),
+        };
+        let config =
+            Config { peers: vec![peer], bgp_advertisements: vec![advertisement], ..Config::default() };
+        let found = cluster(&facts, &config, NAMESPACE);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].subject, "DaemonSet metallb-system/speaker");
+        assert_eq!(found[1].subject, "BGPAdvertisement metallb-system/all");
+        facts.workloads.pop();
+        assert_eq!(cluster(&facts, &config, NAMESPACE), []);
+    }
+
+    #[test]
+    fn what_only_frr_could_do_is_named_line_by_line() {
+        let mut facts = facts();
+        facts.operators = vec![json!({"metadata": {"namespace": NAMESPACE, "name": "metallb"}})];
+        let neighbor =
+            json!({"address": "10.0.0.1", "toReceive": {"allowed": {"mode": "all"}}, "toAdvertise": {}});
+        facts.frr_configurations = vec![
+            json!({"metadata": {"namespace": NAMESPACE, "name": "metallb-n1"}, "spec": {}}),
+            json!({"metadata": {"namespace": "x", "name": "mine"},
+                   "spec": {"bgp": {"routers": [{"neighbors": [neighbor]}]}, "raw": {"rawConfig": "!\nip prefix-list a\n"}}}),
+        ];
+        facts.config_maps = vec![
+            json!({"metadata": {"name": "bgpextras"}, "data": {"extras": "router bgp 1\n neighbor x\n"}}),
+            json!({"metadata": {"name": "config"}}),
+        ];
+        let found = said(&facts);
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found[0].starts_with("error MetalLB metallb-system/metallb"), "{found:?}");
+        assert!(found[1].contains(r#"lost would be: "router bgp 1", "neighbor x""#), "{found:?}");
+        let lost = r#"spec.bgp.routers[0].neighbors[0].toReceive (10.0.0.1); spec.raw.rawConfig: "ip prefix-list a""#;
+        assert!(found[2].contains(lost), "{found:?}");
+        assert!(found[3].starts_with("info"), "{found:?}");
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_its_account() {
+        let mut facts = facts();
+        let rule = Rule { group: "", resource: "services", subresource: "status", namespaced: false };
+        let patch = Access { role: Role::Controller, verb: "patch", rule };
+        let secrets = Rule { group: "", resource: "secrets", subresource: "", namespaced: true };
+        facts.access = vec![
+            (patch, false),
+            (Access { role: Role::Speaker, verb: "watch", rule: secrets }, false),
+            (Access { role: Role::Speaker, verb: "list", rule: secrets }, true),
+        ];
+        let found = said(&facts);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].contains("metallb-system/controller: it may not patch services/status ->"),
+            "{found:?}"
+        );
+        assert!(
+            found[1].contains("metallb-system/speaker: it may not watch secrets in metallb-system"),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! What each role's account has to be allowed, for the whole of what it does.
+
+use super::cluster::{Access, Role, Rule};
+
+const CORE: &str = "";
+const METALLB: &str = "metallb.io";
+const READ: &[&str] = &["list", "watch"];
+const OWN: &[&str] = &["list", "watch", "create", "delete"];
+
+/// Group, resource, subresource, verbs.
+type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+const CONTROLLER: [Right; 5] = [
+    (CORE, "services", "", READ),
+    (CORE, "namespaces", "", READ),
+    (CORE, "services", "status", &["patch"]),
+    (CORE, "events", "", &["create"]),
+    ("apiextensions.k8s.io", "customresourcedefinitions", "", &["create"]),
+];
+const CONTROLLER_AT_HOME: [Right; 7] = [
+    (METALLB, "ipaddresspools", "", READ),
+    (METALLB, "communities", "", READ),
+    (METALLB, "configurationstates", "", &["list", "watch", "create"]),
+    (METALLB, "ipaddresspools", "status", &["patch"]),
+    (METALLB, "configurationstates", "status", &["patch"]),
+    ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
+    (CORE, "pods", "", &["get"]),
+];
+const SPEAKER: [Right; 4] = [
+    (CORE, "services", "", READ),
+    (CORE, "nodes", "", READ),
+    ("discovery.k8s.io", "endpointslices", "", READ),
+    (CORE, "events", "", &["create"]),
+];
+const SPEAKER_AT_HOME: [Right; 16] = [
+    (METALLB, "bfdprofiles", "", READ),
+    (METALLB, "bgpadvertisements", "", READ),
+    (METALLB, "bgppeers", "", READ),
+    (METALLB, "communities", "", READ),
+    (METALLB, "ipaddresspools", "", READ),
+    (METALLB, "l2advertisements", "", READ),
+    (CORE, "secrets", "", READ),
+    (METALLB, "configurationstates", "", OWN),
+    (METALLB, "servicebgpstatuses", "", OWN),
+    (METALLB, "servicel2statuses", "", OWN),
+    (METALLB, "configurationstates", "status", &["patch"]),
+    (METALLB, "servicebgpstatuses", "status", &["patch"]),
+    (METALLB, "servicel2statuses", "status", &["patch"]),
+    ("frrk8s.metallb.io", "bgpsessionstates", "", OWN),
+    ("frrk8s.metallb.io", "bgpsessionstates", "status", &["patch"]),
+    ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
+];
+
+/// All rights that a role needs, one for each verb. Those of the admission webhook aren't among them: nothing but it needs
+/// them, and everything works without.
+pub fn rights(role: Role) -> Vec<Access> {
+    let (everywhere, at_home): (&[Right], &[Right]) = match role {
+        Role::Controller => (&CONTROLLER, &CONTROLLER_AT_HOME),
+        Role::Speaker => (&SPEAKER, &SPEAKER_AT_HOME),
+    };
+    let all = everywhere.iter().map(|r| (*r, false)).chain(at_home.iter().map(|r| (*r, true)));
+    all.flat_map(|((group, resource, subresource, verbs), namespaced)| {
+        let rule = Rule { group, resource, subresource, namespaced };
+        verbs.iter().map(move |&verb| Access { role, verb, rule })
+    })
+    .collect()
+}

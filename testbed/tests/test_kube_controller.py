@@ -120,7 +120,7 @@ class Controller:
             "env", f"KUBECONFIG={kubeconfig}", ferrolb, "controller", f"-namespace={NAMESPACE}",
             f"-port={self.ports[0]}", "--health-probe-port", str(self.ports[1]), *flags,
         ]
-        self.process = cluster.lab.start(CONTROL_PLANE, argv, stdin=subprocess.DEVNULL, stderr=self.log.open("wb"))
+        self.process = cluster.lab.start(CONTROL_PLANE, argv, stderr=self.log.open("wb"))
 
     def __enter__(self):
         return self

@@ -16,7 +16,7 @@ check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test: setup ## everything, live labs included (root; within 25 minutes)
+test: setup ## everything, live labs included (root; within 50 minutes (Kubernetes, built once in some 13, apart))
 	$(PYTHON) testbed/suite.py
 
 interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)

@@ -112,15 +112,18 @@ class Controller:
 
     number = 0
 
-    def __init__(self, *flags, kubeconfig="/run/node/admin.conf"):
+    def __init__(self, *flags, kubeconfig=None):
         Controller.number += 1
         self.ports = (20000 + Controller.number, 21000 + Controller.number)
         self.log = cluster.lab.folder / f"controller-{Controller.number}.log"
         argv = [
-            "env", f"KUBECONFIG={kubeconfig}", ferrolb, "controller", f"-namespace={NAMESPACE}",
+            "env", f"KUBECONFIG={kubeconfig or cluster.kubeconfig}", ferrolb, "controller", f"-namespace={NAMESPACE}",
             f"-port={self.ports[0]}", "--health-probe-port", str(self.ports[1]), *flags,
         ]
-        self.process = cluster.lab.start(CONTROL_PLANE, argv, stderr=self.log.open("wb"))
+        # In the network of the control plane, and else on the host: so that a signal to the process reaches it.
+        command = cluster.lab.beside(CONTROL_PLANE, argv)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def __enter__(self):
         return self

@@ -52,7 +52,6 @@ def stages(cargo):
         Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("release build", [cargo, "build", "--locked", "--release", "--package", "ferrolb"]),
         *(lab(name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "demo")),
-        *(lab(name) for name in ("kube_cache", "kube_speaker")),
     ]
 
 

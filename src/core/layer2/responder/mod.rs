@@ -119,7 +119,7 @@ pub enum Event {
         /// Whether it answers now.
         now: bool,
     },
-    /// Somebody else claims an address; told at most once in [`DEFENCE`] for each.
+    /// Somebody else claims an address; told at most once in 10 s for each.
     Conflict {
         /// The name of the interface where.
         interface: Arc<str>,

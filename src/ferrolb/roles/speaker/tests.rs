@@ -99,9 +99,19 @@ struct Peer {
 
 impl Peer {
     async fn established(listener: &TcpListener) -> Peer {
-        let (stream, _) = listener.accept().await.unwrap();
+        // A connection that a role before this one had opened may still wait to be accepted.
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Some(peer) = Peer::try_establish(stream).await {
+                return peer;
+            }
+        }
+    }
+
+    /// `None`: the connection has ended before the session was established.
+    async fn try_establish(stream: TcpStream) -> Option<Peer> {
         let mut peer = Peer { stream, input: BytesMut::new() };
-        assert!(matches!(peer.next().await, Message::Open(_)));
+        assert!(matches!(peer.try_next().await?, Message::Open(_)));
         let open = Open {
             my_as: 64513,
             hold_time: 90,
@@ -114,19 +124,27 @@ impl Peer {
         let mut out = Vec::new();
         open.encode(&mut out).unwrap();
         wire::keepalive(&mut out);
-        peer.stream.write_all(&out).await.unwrap();
-        peer
+        peer.stream.write_all(&out).await.ok()?;
+        assert_eq!(peer.try_next().await?, Message::Keepalive);
+        Some(peer)
     }
 
     async fn next(&mut self) -> Message {
+        self.try_next().await.expect("the connection has ended")
+    }
+
+    /// `None`: the connection has ended.
+    async fn try_next(&mut self) -> Option<Message> {
         loop {
             if let Some(frame) = wire::frame(&self.input, &Session::BEFORE_OPEN).unwrap() {
                 let message = Message::decode(&frame, &Session::BEFORE_OPEN).unwrap();
                 let total_len = frame.total_len;
                 self.input.advance(total_len);
-                return message;
+                return Some(message);
             }
-            assert!(self.stream.read_buf(&mut self.input).await.unwrap() > 0, "the connection has ended");
+            if !self.stream.read_buf(&mut self.input).await.is_ok_and(|octets| octets > 0) {
+                return None;
+            }
         }
     }
 

@@ -289,10 +289,7 @@ fn deploy_is_current() {
         ("deploy/kustomization.yaml", with_version(&read("deploy/kustomization.yaml"), "newTag: ")),
         (
             "deploy/helm/ferrolb/Chart.yaml",
-            with_version(
-                &with_version(&read("deploy/helm/ferrolb/Chart.yaml"), "version: "),
-                "appVersion: ",
-            ),
+            with_version(&with_version(&read("deploy/helm/ferrolb/Chart.yaml"), "version: "), "appVersion: "),
         ),
     ];
     for (path, text) in &files {

@@ -20,7 +20,7 @@ test: setup ## everything, live labs included (root; within 30 minutes)
 	$(PYTHON) testbed/suite.py
 
 test-kube: setup ## controller and speaker in a real Kubernetes cluster, which is built once in some 13 minutes (root)
-	$(PYTHON) testbed/tests/run.py kube_cache kube_lab kube_controller kube_speaker
+	$(PYTHON) testbed/tests/run.py kube_cache chart kube_deploy kube_lab kube_controller kube_speaker
 
 interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)
 	$(PYTHON) testbed/interop.py $(ROUTER)

@@ -254,9 +254,16 @@ class Values(unittest.TestCase):
 
     def test_network_policies(self):
         policy = self.full["NetworkPolicy", "metallb-controller"]["spec"]
-        self.assertEqual([port["port"] for rule in policy["ingress"] for port in rule["ports"]], ["metricshttps", "webhook-server"])
+        self.assertEqual([port["port"] for rule in policy["ingress"] for port in rule["ports"]], [7472, 9443])
         self.assertEqual(policy["egress"], [{"ports": [{"port": 443, "protocol": "TCP"}]}])
-        self.assertIn(("NetworkPolicy", "default-deny"), self.full)
+        plain = list(yaml.safe_load_all((ROOT / "deploy/networkpolicies.yaml").read_text(encoding="utf-8")))
+        default = render({"networkpolicies": {"enabled": True, "defaultDeny": True}})
+        for document in plain:
+            name = document["metadata"]["name"]
+            if name == "controller":
+                document["spec"]["podSelector"]["matchLabels"] = {**HELM_LABELS, "app.kubernetes.io/component": name}
+            found = default["NetworkPolicy", name if name == "default-deny" else renamed(name)]
+            self.assertEqual(found["spec"], document["spec"])
 
     def test_names_are_metallbs_in_a_release_of_its_name_only(self):
         self.assertIn(("DaemonSet", "lb-metallb-speaker"), render(release="lb"))
@@ -282,7 +289,10 @@ class Monitoring(unittest.TestCase):
         for kind, file, key in (("podMonitor", "podmonitors.yaml", "PodMonitor"), ("serviceMonitor", "servicemonitors.yaml", "ServiceMonitor")):
             found = render({"prometheus": {**PROMETHEUS, kind: {"enabled": True}}})
             for document in self.plain(file):
-                component = document["metadata"]["labels"]["component"]
+                component = document["metadata"]["labels"].get("component")
+                if not component:
+                    self.assertIn((document["kind"], renamed(document["metadata"]["name"])), found)
+                    continue
                 rendered = found[document["kind"], renamed(document["metadata"]["name"])]["spec"]
                 expected = document["spec"]
                 labels = {**HELM_LABELS, "app.kubernetes.io/component": component}
@@ -291,6 +301,8 @@ class Monitoring(unittest.TestCase):
                 else:
                     expected["jobLabel"] = "app.kubernetes.io/name"
                     expected["selector"]["matchLabels"] = labels if key == "PodMonitor" else {"name": f"metallb-{component}-monitor-service"}
+                    if key == "PodMonitor":
+                        expected["podMetricsEndpoints"][0]["authorization"]["credentials"]["name"] = "metallb-monitor-token"
                 self.assertEqual(rendered, expected)
             if key == "ServiceMonitor":
                 for component in ("controller", "speaker"):
@@ -300,6 +312,15 @@ class Monitoring(unittest.TestCase):
             self.assertIn(("ClusterRole", "metallb:metrics-reader"), found)
             self.assertEqual(found["RoleBinding", "metallb-prometheus"]["subjects"],
                              [{"kind": "ServiceAccount", "name": "prometheus-k8s", "namespace": "monitoring"}])
+
+    def test_the_token_of_pod_monitors_is_of_an_account_that_may_read_metrics(self):
+        found = render({"prometheus": {**PROMETHEUS, "podMonitor": {"enabled": True}}})
+        secret = found["Secret", "metallb-monitor-token"]
+        self.assertEqual(secret["metadata"]["annotations"], {"kubernetes.io/service-account.name": "metallb-monitor"})
+        self.assertIn(("ServiceAccount", "metallb-monitor"), found)
+        binding = found["ClusterRoleBinding", "metallb:monitor"]
+        self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": "metallb-monitor", "namespace": NAMESPACE}])
+        self.assertEqual(found["ClusterRole", binding["roleRef"]["name"]]["rules"], [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
 
     def test_a_monitor_takes_its_values(self):
         monitor = render(FULL)["PodMonitor", "metallb-speaker"]

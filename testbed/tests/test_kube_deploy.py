@@ -1,7 +1,7 @@
 """What is shipped for installing, judged by a real API server: manifest, kustomizations, monitors, chart; and a Helm release's whole life.
 
 The API server stands alone, so that nothing runs. Definitions of monitoring.coreos.com are the Prometheus operator's, which
-isn't here: stand-ins that take any fields are, so that of monitors and alerts only kind and metadata are judged.
+isn't here: stand-ins are, which know the names of an endpoint's and a rule's fields and nothing of what is in them.
 """
 
 import json
@@ -32,14 +32,35 @@ def setUpModule():
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.monitoring.coreos.com", "--timeout=60s")
 
 
+# What the operator's definitions have; it refuses a token's file in a PodMonitor.
+ENDPOINT = ("authorization", "basicAuth", "bearerTokenSecret", "enableHttp2", "followRedirects", "honorLabels", "honorTimestamps", "interval",
+            "metricRelabelings", "oauth2", "params", "path", "port", "proxyUrl", "relabelings", "scheme", "scrapeTimeout", "targetPort", "tlsConfig")
+MONITOR = ("jobLabel", "namespaceSelector", "podTargetLabels", "sampleLimit", "selector", "targetLimit")
+RULE = ("alert", "annotations", "expr", "for", "keep_firing_for", "labels", "record")
+
+
 def monitoring(kind, plural):
-    schema = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+    """The definition of a kind of the Prometheus operator, as far as this test knows it."""
+    if kind == "PrometheusRule":
+        spec = fields(groups=each(fields("name", "interval", rules=each(fields(*RULE)))))
+    elif kind == "PodMonitor":
+        spec = fields(*MONITOR, podMetricsEndpoints=each(fields(*ENDPOINT, "filterRunning")))
+    else:
+        spec = fields(*MONITOR, "targetLabels", endpoints=each(fields(*ENDPOINT, "bearerTokenFile")))
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.monitoring.coreos.com"},
         "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
-                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]},
+                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": fields(spec=spec)}}]},
     }
+
+
+def fields(*anything, **known):
+    return {"type": "object", "properties": {**{name: {"x-kubernetes-preserve-unknown-fields": True} for name in anything}, **known}}
+
+
+def each(schema):
+    return {"type": "array", "items": schema}
 
 
 def judged(*source, data=None):
@@ -84,7 +105,17 @@ class Manifests(unittest.TestCase):
 
     def test_the_monitoring(self):
         self.check(len(self.kustomized("deploy/monitoring")), "-k", str(ROOT / "deploy/monitoring"))
-        self.check(4, "-f", str(ROOT / "deploy/monitoring/servicemonitors.yaml"))
+        self.check(6, "-f", str(ROOT / "deploy/monitoring/podmonitors.yaml"))
+
+    def test_a_field_that_the_operator_does_not_know_is_found(self):
+        monitors = yaml.safe_load_all((ROOT / "deploy/monitoring/servicemonitors.yaml").read_text(encoding="utf-8"))
+        monitor = next(document for document in monitors if document["kind"] == "ServiceMonitor")
+        monitor["spec"]["endpoints"][0]["tokenFile"] = "x"
+        with self.assertRaisesRegex(AssertionError, "tokenFile"):
+            judged("-f", "-", data=json.dumps(monitor))
+
+    def test_the_network_policies(self):
+        self.check(2, "-f", str(ROOT / "deploy/networkpolicies.yaml"))
 
     def test_the_rbac_of_its_own(self):
         for name in ("controller", "speaker"):

@@ -1,6 +1,5 @@
 {{/*
-The objects themselves are in deploy/parts, config/rbac, config/crd, config/webhook and deploy/monitoring, which the links in
-files/ lead to. Templates read them and change what the values say, so that there is one text of each.
+The objects themselves are in deploy and config, where the links in files/ lead to. Templates read them and change what the values say, so that there is one text of each.
 */}}
 
 {{/* MetalLB's, so that objects and selectors of a release of its chart are found again. */}}

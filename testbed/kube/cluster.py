@@ -56,10 +56,11 @@ class Cluster:
         self.tor = self.routers["tor"]
 
     @classmethod
-    def up(cls, name=None, keep=False, proxy="nftables"):
+    def up(cls, name=None, keep=False, proxy="nftables", control_plane_only=False):
         """Brings a cluster up until all nodes are ready. `proxy`: kube-proxy's mode, nftables or iptables.
 
-        With `keep` false it ends with this process, by whatever cause.
+        With `keep` false it ends with this process, by whatever cause. With `control_plane_only` nothing runs but etcd and the API
+        server: all nodes of the network are there, and empty.
         """
         prepare()
         lab = Lab.claim(name or f"kube-{os.getpid()}", keep)
@@ -70,7 +71,10 @@ class Cluster:
             for node in NODES:
                 cgroups.make(cluster._cgroup(node))
             lab.build(cluster._plan, at_once=True)
-            cluster._start()
+            if control_plane_only:
+                cluster._start_api()
+            else:
+                cluster._start()
         except BaseException:
             lab.down()
             raise
@@ -199,11 +203,7 @@ class Cluster:
 
     def _start(self):
         """Each thing as soon as what it needs is there."""
-        self.start_program(CONTROL_PLANE, "etcd")
-        self.start_program(CONTROL_PLANE, "kube-apiserver")
-        self._everywhere(self._start_containerd)
-        with self._explained((CONTROL_PLANE, "etcd"), (CONTROL_PLANE, "kube-apiserver")):
-            self.wait_api()
+        self._start_api(meanwhile=lambda: self._everywhere(self._start_containerd))
         self.start_program(CONTROL_PLANE, "kube-controller-manager")
         self.start_program(CONTROL_PLANE, "kube-scheduler")
         self._everywhere(self._start_kubelet)
@@ -211,6 +211,13 @@ class Cluster:
             self.wait_nodes()
             # Pods are refused before.
             until("the default account", lambda: self.kubectl("get", "serviceaccount", "default", check=False), READY_SECONDS)
+
+    def _start_api(self, meanwhile=lambda: None):
+        self.start_program(CONTROL_PLANE, "etcd")
+        self.start_program(CONTROL_PLANE, "kube-apiserver")
+        meanwhile()
+        with self._explained((CONTROL_PLANE, "etcd"), (CONTROL_PLANE, "kube-apiserver")):
+            self.wait_api()
 
     def wait_api(self, seconds=READY_SECONDS):
         """Until the API server is ready."""

@@ -59,7 +59,7 @@ def main():
     kube_cluster.prepare()
     begun, load = time.monotonic(), os.getloadavg()[0]
     results = {"date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
-    with Cluster.up(f"bench-kube-{os.getpid()}", control_plane_only=True) as cluster:
+    with Cluster.api_alone(NODE, "lan") as cluster:
         bench = Bench(cluster)
         for act in (bench.prepare, bench.api_alone, bench.single, lambda: bench.standing(args.standing), bench.endpoints, lambda: bench.many(args.services), bench.again, lambda: bench.fleet(args.speakers)):
             for name, row in act() or ():

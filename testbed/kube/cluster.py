@@ -5,6 +5,7 @@
         cluster.in_ns("client", "curl", "-s", "http://192.168.1.240/")
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -56,11 +57,10 @@ class Cluster:
         self.tor = self.routers["tor"]
 
     @classmethod
-    def up(cls, name=None, keep=False, proxy="nftables", control_plane_only=False):
+    def up(cls, name=None, keep=False, proxy="nftables"):
         """Brings a cluster up until all nodes are ready. `proxy`: kube-proxy's mode, nftables or iptables.
 
-        With `keep` false it ends with this process, by whatever cause. With `control_plane_only` nothing runs but etcd and the API
-        server: all nodes of the network are there, and empty.
+        With `keep` false it ends with this process, by whatever cause.
         """
         prepare()
         lab = Lab.claim(name or f"kube-{os.getpid()}", keep)
@@ -71,10 +71,27 @@ class Cluster:
             for node in NODES:
                 cgroups.make(cluster._cgroup(node))
             lab.build(cluster._plan, at_once=True)
-            if control_plane_only:
-                cluster._start_api()
-            else:
-                cluster._start()
+            cluster._start()
+        except BaseException:
+            lab.down()
+            raise
+        return cluster
+
+    @classmethod
+    def api_alone(cls, *others):
+        """etcd and the API server without Kubernetes' nodes, for what only an API server can judge. It ends with this process.
+
+        `others` are nodes of the network that are there besides, with nothing running in them.
+        """
+        prepare()
+        lab = Lab.claim(f"kube-api-{os.getpid()}", keep=False)
+        try:
+            cluster = cls(lab)
+            config.write(cluster.state, lab.cgroup, "nftables")
+            nodes = {name: cluster._plan.nodes[name] for name in ("wire", CONTROL_PLANE, *others)}
+            links = [link for link in cluster._plan.links if all(end.node in nodes for end in link)]
+            lab.build(dataclasses.replace(cluster._plan, nodes=nodes, links=links))
+            cluster._start_api()
         except BaseException:
             lab.down()
             raise
@@ -203,7 +220,7 @@ class Cluster:
 
     def _start(self):
         """Each thing as soon as what it needs is there."""
-        self._start_api(meanwhile=lambda: self._everywhere(self._start_containerd))
+        self._start_api(lambda: self._everywhere(self._start_containerd))
         self.start_program(CONTROL_PLANE, "kube-controller-manager")
         self.start_program(CONTROL_PLANE, "kube-scheduler")
         self._everywhere(self._start_kubelet)

@@ -5,7 +5,7 @@ PYTHON := /usr/bin/python3
 LAB := lab
 KUBE := kube
 
-.PHONY: help check test test-kube interop interop-doc demo lab-up lab-down kube-build kube-up kube-down golden crds deploy dist binary sbom image bench fuzz setup
+.PHONY: help check test test-kube interop interop-doc demo demo-kube lab-up lab-down kube-build kube-up kube-down golden crds deploy dist binary sbom image bench bench-kube fuzz setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -30,6 +30,9 @@ interop-doc: setup ## writes docs/interoperability.md from a run against all of 
 
 demo: setup ## a tour: three nodes, a real router, and what happens when a node goes away (root)
 	$(PYTHON) testbed/demo.py
+
+demo-kube: setup ## the walkthrough in a real Kubernetes cluster: layer 2, BGP, a node lost (root; builds Kubernetes once, in some 13 minutes)
+	$(PYTHON) testbed/kubedemo.py
 
 lab-up: setup ## the demo's lab, left standing to play in (root)
 	$(PYTHON) testbed/demo.py --up $(LAB)
@@ -58,6 +61,10 @@ deploy: ## writes deploy/ferrolb.yaml anew, from config and deploy/parts, and th
 bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=full writes docs/benchmarks.md (root)
 	$(CARGO) build --locked --release --package ferrolb
 	$(PYTHON) testbed/bench/run.py $(if $(filter full,$(BENCH)),--full)
+
+bench-kube: setup ## controller and speaker at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root, about a quarter of an hour)
+	$(CARGO) build --locked --release --package ferrolb
+	$(PYTHON) testbed/bench/kubebench.py
 
 FUZZ_SECONDS ?= 60
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)

@@ -78,15 +78,18 @@ class Cluster:
         return cluster
 
     @classmethod
-    def api_alone(cls):
-        """etcd and the API server without any node, for what only an API server can judge. It ends with this process."""
+    def api_alone(cls, *others):
+        """etcd and the API server without Kubernetes' nodes, for what only an API server can judge. It ends with this process.
+
+        `others` are nodes of the network that are there besides, with nothing running in them.
+        """
         prepare()
         lab = Lab.claim(f"kube-api-{os.getpid()}", keep=False)
         try:
             cluster = cls(lab)
             config.write(cluster.state, lab.cgroup, "nftables")
-            links = [link for link in cluster._plan.links if {end.node for end in link} == {CONTROL_PLANE, "wire"}]
-            nodes = {name: cluster._plan.nodes[name] for name in ("wire", CONTROL_PLANE)}
+            nodes = {name: cluster._plan.nodes[name] for name in ("wire", CONTROL_PLANE, *others)}
+            links = [link for link in cluster._plan.links if all(end.node in nodes for end in link)]
             lab.build(dataclasses.replace(cluster._plan, nodes=nodes, links=links))
             cluster._start_api()
         except BaseException:

@@ -130,8 +130,42 @@ class Manifests(unittest.TestCase):
                 self.check(count, "-f", "-", data=text)
 
 
+def metallbs_objects():
+    """A stand-in for what MetalLB's chart makes in a release called metallb: what can't be changed later, and what must not stay."""
+    with_conversion = next(yaml.safe_load_all((ROOT / "config/crd/bgppeers.metallb.io.yaml").read_text(encoding="utf-8")))
+    service = {"name": "metallb-webhook-service", "namespace": SYSTEM, "path": "/convert"}
+    with_conversion["spec"]["conversion"] = {
+        "strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1beta1", "v1beta2"], "clientConfig": {"service": service}}}
+    yield with_conversion
+    rbac = "rbac.authorization.k8s.io/v1"
+    for kind, component in (("DaemonSet", "speaker"), ("Deployment", "controller")):
+        name, labels = f"metallb-{component}", {
+            "app.kubernetes.io/name": "metallb", "app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": component}
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        yield {
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
+                "serviceAccountName": name, "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": component, "image": f"quay.io/metallb/{component}", "args": ["--port=9120"]},
+                               *([{"name": "frr", "image": "quay.io/frrouting/frr"}] if component == "speaker" else [])],
+            }}},
+        }
+        yield {"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": f"metallb:{component}"}, "rules": []}
+        yield {
+            "apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": {"name": f"metallb:{component}"},
+            "roleRef": {"apiGroup": rbac.split("/")[0], "kind": "ClusterRole", "name": f"metallb:{component}"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": SYSTEM}],
+        }
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "metallb-memberlist"}}
+
+
 class Release(unittest.TestCase):
     """Helm itself against the API server."""
+
+    def tearDown(self):
+        self.helm("uninstall", RELEASE, "--ignore-not-found")
+        definitions = [file.stem for file in (ROOT / "config/crd").iterdir()]
+        cluster.kubectl("delete", "crd", "--ignore-not-found", *definitions)
 
     def helm(self, *arguments, values=None):
         path = cluster.lab.folder / "values.json"
@@ -172,6 +206,21 @@ class Release(unittest.TestCase):
         self.helm("install", RELEASE, str(CHART), values={})
         self.assertEqual([p["metadata"]["name"] for p in cluster.get("ipaddresspools", namespace=SYSTEM)], ["kept"])
         self.helm("uninstall", RELEASE)
+
+    def test_a_release_of_metallbs_chart_is_upgraded_to_this_one(self):
+        folder = cluster.lab.folder / "metallb"
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text("{apiVersion: v2, name: metallb, version: 0.16.1}", encoding="utf-8")
+        (folder / "templates/all.yaml").write_text(yaml.safe_dump_all(metallbs_objects()), encoding="utf-8")
+        self.helm("install", RELEASE, str(folder))
+        self.helm("upgrade", RELEASE, str(CHART), values=METALLB_DEFAULTS)
+        for kind, name in (("daemonset", "speaker"), ("deployment", "controller")):
+            (container,) = cluster.get(kind, f"metallb-{name}", SYSTEM)["spec"]["template"]["spec"]["containers"]
+            self.assertRegex(container["image"], "^localhost/ferrolb:")
+            self.assertEqual(container["args"][0], name)
+        self.assertEqual(cluster.get("crd", "bgppeers.metallb.io")["spec"]["conversion"], {"strategy": "None"})
+        # An object that only MetalLB has is gone with it.
+        self.assertEqual(cluster.kubectl("get", "secret", "metallb-memberlist", "-n", SYSTEM, "--ignore-not-found"), "")
 
     def controller(self):
         return cluster.get("deployment", "metallb-controller", SYSTEM)["spec"]["template"]["spec"]["containers"][0]

@@ -150,7 +150,8 @@ class Same(unittest.TestCase):
 
 FULL = {
     "imagePullSecrets": [{"name": "registry"}], "loadBalancerClass": "example.com/lb", "image": {"pullPolicy": "Always"},
-    "tls": {"minVersion": "VersionTLS12", "controllerMetricsTLSSecret": "c-tls", "speakerMetricsTLSSecret": "s-tls"},
+    "tls": {"minVersion": "VersionTLS12", "cipherSuites": "A,B", "curvePreferences": "23,29",
+            "controllerMetricsTLSSecret": "c-tls", "speakerMetricsTLSSecret": "s-tls"},
     "prometheus": {
         **PROMETHEUS, "metricsPort": 7472, "scrapeAnnotations": True, "dashboard": {"enabled": True},
         "podMonitor": {"enabled": True, "interval": "15s", "additionalLabels": {"release": "prom"}, "annotations": {"a": "b"},
@@ -182,7 +183,8 @@ class Values(unittest.TestCase):
 
     def test_flags(self):
         default = {component: container(render(), component)["args"] for component in ("controller", "speaker")}
-        shared = ["--port=7472", "--lb-class=example.com/lb", "--metrics-cert-dir=/etc/metrics", "--tls-min-version=VersionTLS12"]
+        shared = ["--port=7472", "--lb-class=example.com/lb", "--metrics-cert-dir=/etc/metrics", "--tls-cipher-suites=A,B",
+                  "--tls-curve-preferences=23,29", "--tls-min-version=VersionTLS12"]
         expected = {
             "controller": ["--log-level=debug", *shared],
             "speaker": ["--log-level=warn", "--gratuitous-arp-interval=5m", "--health-probe-port=17473", "--ignore-exclude-lb=true", *shared],
@@ -375,12 +377,12 @@ class Ignored(unittest.TestCase):
         given = {
             "frrk8s": {"enabled": False}, "frr-k8s": {"prometheus": {"serviceMonitor": {"enabled": True}}},
             "speaker": {"memberlist": {"enabled": False}, "frr": {"enabled": True}, "secretName": "x", "bgpDebounceTimeout": 500, "typo": 1},
-            "prometheus": {"rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"cipherSuites": "x"}, "nonsense": True,
+            "prometheus": {"rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"sipherSuites": "x"}, "nonsense": True,
         }
         named = ignored(given)
         self.assertEqual(set(named), {
             "frrk8s", "frr-k8s", "speaker.memberlist", "speaker.frr", "speaker.secretName", "speaker.bgpDebounceTimeout", "speaker.typo",
-            "prometheus.rbacProxy", "tls.cipherSuites", "nonsense"})
+            "prometheus.rbacProxy", "tls.sipherSuites", "nonsense"})
         self.assertEqual(named["nonsense"], "not known")
         self.assertIn("Leases", named["speaker.memberlist"])
 

@@ -124,12 +124,13 @@ class Stand:
             meta = service["metadata"]
             if service["spec"]["type"] == "LoadBalancer":
                 self.api.delete("Service", meta["name"], meta["namespace"])
+        # Peers before the BFD profiles that they refer to.
+        self._reset_peers()
         for kind in CONFIGURATION:
             self.api.clear(kind, SYSTEM)
         for one in self.api.list("Secret", SYSTEM):
             if one["type"] == "kubernetes.io/basic-auth":
                 self.api.delete("Secret", one["metadata"]["name"], SYSTEM)
-        self._reset_peers()
         for one in WORKLOADS:
             name = one["metadata"]["name"]
             if self.api.get("Deployment", name)["spec"] != self._workloads[name]:

@@ -37,7 +37,7 @@ ROUTERS = {
 OUR_AS = 64512
 CONFIGURATION = ("IPAddressPool", "BGPAdvertisement", "L2Advertisement", "BFDProfile", "Community")
 # A deadline for a busy machine: in a quiet one it is a second at most.
-SECONDS = 30.0
+SECONDS = 60.0
 # How long one request waits for its answer; and where it is asked again until there is one.
 REQUEST_SECONDS, RETRY_SECONDS = 1.0, 0.3
 METRICS_PORT = 9120
@@ -107,6 +107,7 @@ class Stand:
             begun = time.monotonic()
             self.cluster.load_ferrolb(build.binary())
             self.cluster.apply((ROOT / "deploy/ferrolb.yaml").read_text(encoding="utf-8"))
+            self.cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
             self.api.apply(*WORKLOADS, *PEERS)
             self.wait_rollout("DaemonSet", "speaker", SYSTEM)
             self.wait_rollout("Deployment", "controller", SYSTEM)

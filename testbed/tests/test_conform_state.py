@@ -76,10 +76,21 @@ class States(RoutesCase):
         self.api.delete("Community", "aliases", SYSTEM)
         self.wait_results(*SPEAKERS)
         self.wait_summary("speaker-n2", "alias")
-        # What was valid stands.
-        self.wait_route("tor", host(service.addresses[0]), communities=frozenset({COMMUNITY}))
         self.apply(aliases)
         self.wait_results()
+        self.wait_served(service)
+
+    @case(123, fails="the routes of an advertisement are withdrawn when what it refers to goes (MetalLB's stay)")
+    def what_was_valid_stands_when_a_reference_breaks(self):
+        self.apply(config("Community", "aliases", {"communities": [{"name": "alias", "value": COMMUNITY}]}))
+        self.pool(IPV4)
+        self.advertise(communities=["alias"])
+        service = self.service(IPV4)
+        self.wait_served(service)
+        self.api.delete("Community", "aliases", SYSTEM)
+        self.wait_results(*SPEAKERS)
+        tor = self.stand.routers["tor"]
+        self.never("the routes to go", lambda: not tor.paths(host(service.addresses[0])))
 
     @case(124)
     def a_missing_alias_is_told_until_it_comes(self):
@@ -117,7 +128,6 @@ class States(RoutesCase):
     @case(127)
     def a_label_brings_two_peers_of_one_address_together(self):
         self.api.label("Node", "n1", {"rack": "one"})
-        self.api.label("Node", "n2", {"zone": "one"})
         self.apply(unused("first", nodeSelectors=[{"matchLabels": {"rack": "one"}}]))
         self.apply(unused("second", nodeSelectors=[{"matchLabels": {"zone": "one"}}]))
         self.wait_results()
@@ -149,6 +159,18 @@ class States(RoutesCase):
         self.wait_summary("speaker-n1", "BGPPeer metallb-system/of-n1", without=("of-n2",))
         self.apply(config("BFDProfile", "of-n1", {}))
         self.wait_results("speaker-n2")
+
+    @case(129, fails="two peers in conflict on one node: the younger is refused on all its nodes, not on that one alone")
+    def a_conflict_on_one_node_is_no_other_nodes_matter(self):
+        self.api.label("Node", "n1", {"rack": "one"})
+        self.api.label("Node", "n2", {"zone": "one"})
+        self.apply(unused("first", nodeSelectors=[{"matchLabels": {"rack": "one"}}]))
+        self.apply(unused("second", nodeSelectors=[{"matchLabels": {"zone": "one"}}]))
+        self.wait_results()
+        self.api.label("Node", "n1", {"zone": "one"})
+        until("n1 invalid", lambda: self.stand.results()["speaker-n1"] == "Invalid", SECONDS)
+        self.never("n2 invalid", lambda: self.stand.results()["speaker-n2"] == "Invalid")
+        self.wait_results("speaker-n1")
 
     @case(130)
     def a_state_that_is_deleted_is_written_again(self):

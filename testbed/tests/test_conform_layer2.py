@@ -1,6 +1,7 @@
 """Conformance 54 to 85: layer 2. Each test first shows that nobody answers while nothing is to be announced."""
 
 import itertools
+import os
 import time
 import unittest
 
@@ -94,7 +95,7 @@ class Case(Declaring):
 
     def service(self, family="IPv4", address=None, within="wire", labels=None, annotations=None, app="web", **spec):
         """A load balancer and its first address, for which nobody answers."""
-        name = f"l2-{next(numbers)}"
+        name = f"l2-{os.getpid()}-{next(numbers)}"
         asked = {"metallb.io/loadBalancerIPs": address} if address else {"metallb.io/address-pool": within}
         families = {"ipFamilyPolicy": "RequireDualStack"} if family == "dual" else FAMILY[family]
         body = workload.service(name, app, annotations={**asked, **(annotations or {})}, **{**families, **spec})
@@ -411,13 +412,13 @@ class Prefers(Case):
     @case(77)
     def nobody_where_none_matches_or_all(self):
         name, address = self.service(address=owned_by("n2"))
+        _, marker = self.service(address=owned_by("n3"), labels={"marker": "yes"})
         self.advertise("plain")
         wire.wait(address, "n2")
         self.advertise("plain", preferredNodeSelectors=[preferring(100, nobody="has")])
         wire.wait(address, "n2")
         self.advertise("plain", preferredNodeSelectors=[preferring(100, nobody="has"), preferring(10)])
-        # Known by now, since a new one has been acted upon.
-        _, marker = self.service(address=owned_by("n3"), labels={"marker": "yes"})
+        # Known by now, since a later one has been acted upon.
         self.advertise("marker", serviceSelectors=matching(marker="yes"), preferredNodeSelectors=[preferring(1, **{HOSTNAME: "n1"})])
         wire.wait(marker, "n1")
         wire.wait(address, "n2")
@@ -489,7 +490,7 @@ class Prefers(Case):
 class Leaves(Case):
     @case(85)
     def services_of_another_class_alone(self):
-        other, address = f"l2-{next(numbers)}", owned_by("n2")
+        other, address = f"l2-{os.getpid()}-{next(numbers)}", owned_by("n2")
         asked = {"metallb.io/loadBalancerIPs": address}
         api.apply(workload.service(other, "web", annotations=asked, loadBalancerClass="example.com/other", **FAMILY["IPv4"]))
         self.addCleanup(api.delete, "Service", other)

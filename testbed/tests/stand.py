@@ -8,7 +8,6 @@ before the next one. `FERROLB_KUBE=NAME` takes a cluster that stands (`make kube
 import atexit
 import functools
 import itertools
-import json
 import os
 import re
 import time
@@ -263,19 +262,21 @@ class Case(Declaring):
         self.stand = stand()
         self.cluster = self.stand.cluster
         self.api = self.stand.api
+        # Pool -> what `pool` gave it.
+        self.prefixes = {}
         self.stand.reset()
 
     def apply(self, *objects):
         self.api.apply(*objects)
 
-    def pool(self, family=None, name=None, prefixes=None, labels=None, **spec):
-        """Makes a pool with prefixes that no other test has, of one family or of both; its name.
+    def pool(self, family=None, name=None, prefixes=None, labels=None, ranges=False, **spec):
+        """Makes a pool with prefixes (or ranges) that no other test has, of one family or of both; its name.
 
         A prefix that was withdrawn a moment ago would be announced again only a second later.
         """
         number = next(_numbers) % 250 + 1
         name = name or f"pool-{number}"
-        own = prefixes or prefixes_of(number, family)
+        self.prefixes[name] = own = prefixes or (ranges_of if ranges else prefixes_of)(number, family)
         made = config("IPAddressPool", name, {"addresses": list(own), **spec})
         made["metadata"]["labels"] = labels or {}
         self.apply(made)
@@ -319,6 +320,7 @@ def prefixes_of(number, family=None):
     return (both[family],) if family in both else tuple(both.values())
 
 
-def show(document):
-    """A document on one line, for the text of an error."""
-    return json.dumps(document, sort_keys=True)
+def ranges_of(number, family=None):
+    """The same as ranges of 16 addresses: `10.200.N.16-10.200.N.31`, `fd00:200:N::10-fd00:200:N::1f`."""
+    both = {IPV4: f"10.200.{number}.16-10.200.{number}.31", IPV6: f"fd00:200:{number}::10-fd00:200:{number}::1f"}
+    return (both[family],) if family in both else tuple(both.values())

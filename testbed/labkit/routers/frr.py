@@ -17,25 +17,25 @@ class Frr(Router):
     PROCESSES = "bgpd"
 
     def established(self, session):
-        return self._neighbor(session)["bgpState"] == "Established"
+        return self.neighbor(session)["bgpState"] == "Established"
 
     def hold_time(self, session):
-        return self._neighbor(session)["bgpTimerHoldTimeMsecs"] // 1000
+        return self.neighbor(session)["bgpTimerHoldTimeMsecs"] // 1000
 
     def life(self, session):
-        return self._neighbor(session)["connectionsEstablished"]
+        return self.neighbor(session)["connectionsEstablished"]
 
     @classmethod
     def next_life(cls, one, other):
         return other == one + 1
 
     def families(self, session):
-        offered = self._neighbor(session)["neighborCapabilities"]["multiprotocolExtensions"]
+        offered = self.neighbor(session)["neighborCapabilities"]["multiprotocolExtensions"]
         received = {name for name, sides in offered.items() if sides.get("received") or sides.get("advertisedAndReceived")}
         return {name.removesuffix("Unicast") for name in received}
 
     def last_end(self, session):
-        neighbor = self._neighbor(session)
+        neighbor = self.neighbor(session)
         reason = neighbor.get("lastNotificationReason", "")
         for text, code in ENDS.items():
             if reason.startswith(text):
@@ -43,13 +43,13 @@ class Frr(Router):
         return None
 
     def updates(self, session):
-        return self._neighbor(session)["messageStats"]["updatesRecv"]
+        return self.neighbor(session)["messageStats"]["updatesRecv"]
 
     def four_octets(self, session):
-        return self._neighbor(session)["neighborCapabilities"].get("4byteAs") == "advertisedAndReceived"
+        return self.neighbor(session)["neighborCapabilities"].get("4byteAs") == "advertisedAndReceived"
 
     def count(self, session):
-        families = self._neighbor(session)["addressFamilyInfo"].values()
+        families = self.neighbor(session)["addressFamilyInfo"].values()
         return sum(family.get("acceptedPrefixCounter", 0) for family in families)
 
     def reset(self, session):
@@ -68,6 +68,11 @@ class Frr(Router):
         names = {address: session for session, address in self.neighbors.items()}
         found = ((names.get(path["peer"]["peerId"], path["peer"]["peerId"]), path) for path in listed.get("paths", []))
         return {session: _path(session, path) for session, path in found}
+
+    def neighbor(self, session):
+        """All that bgpd says of a neighbour, in its own words."""
+        address = self.neighbors[session]
+        return self.show(f"show bgp neighbors {address} json")[address]
 
     def summary(self):
         """Session -> (whether it is established, how many prefixes it has brought), of all configured neighbours."""
@@ -102,10 +107,6 @@ class Frr(Router):
     def configure(self, *lines):
         """Enters lines of configuration, as a person would after `configure terminal`."""
         self.vtysh("configure terminal", *lines)
-
-    def _neighbor(self, session):
-        address = self.neighbors[session]
-        return json.loads(self.vtysh(f"show bgp neighbors {address} json"))[address]
 
 
 def _path(session, path):

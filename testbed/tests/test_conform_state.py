@@ -1,0 +1,168 @@
+"""What ConfigurationState says, and whom the controller may talk to: cases 121 to 131."""
+
+import unittest
+
+from conform import case
+from inventory import IPV4
+from kube.network import NODES
+from labkit.wait import Seen, until
+from routes import RoutesCase, on
+from stand import SECONDS, SYSTEM, config, peer
+
+SPEAKERS = {f"speaker-{node}" for node in NODES}
+EVERYBODY = SPEAKERS | {"controller"}
+UNUSED = "192.168.1.77"
+
+
+class States(RoutesCase):
+    def setUp(self):
+        super().setUp()
+        self.wait_results()
+
+    def wait_results(self, *invalid):
+        """Until exactly these are `Invalid`, and all others `Valid`."""
+        expected = {name: "Invalid" if name in invalid else "Valid" for name in EVERYBODY}
+
+        def probe():
+            seen = self.stand.results()
+            return Seen(seen == expected, seen)
+
+        until(f"invalid: {', '.join(sorted(invalid)) or 'nobody'}", probe, SECONDS)
+
+    def summary(self, name):
+        return self.api.get("ConfigurationState", name, SYSTEM)["status"].get("errorSummary", "")
+
+    def wait_summary(self, name, *parts, without=()):
+        """Until the text about one of them has these parts, and none of the others."""
+        def probe():
+            text = self.summary(name)
+            return Seen(all(part in text for part in parts) and not any(part in text for part in without), text)
+
+        until(f"{name} says {parts}, and not {without}", probe, SECONDS)
+
+    @case(121)
+    def a_secret_of_the_wrong_type_is_told_where_its_peer_is(self):
+        self.apply(secret("login", "Opaque"))
+        self.addCleanup(self.api.delete, "Secret", "login", SYSTEM)
+        self.apply(unused("guarded", passwordSecret={"name": "login"}, nodeSelectors=on("n2")))
+        self.wait_results("speaker-n2")
+        self.wait_summary("speaker-n2", "BGPPeer metallb-system/guarded", "login")
+        # A Secret's type can't be changed.
+        self.api.delete("Secret", "login", SYSTEM)
+        self.apply(secret("login", "kubernetes.io/basic-auth"))
+        self.wait_results()
+
+    @case(122)
+    def a_missing_bfd_profile_is_told_until_it_comes(self):
+        self.apply(unused("watched", bfdProfile="absent"))
+        self.wait_results(*SPEAKERS)
+        self.wait_summary("speaker-n1", "absent")
+        self.apply(config("BFDProfile", "absent", {}))
+        self.wait_results()
+
+    @case(123)
+    def a_reference_that_breaks_later_is_the_speakers_matter(self):
+        self.apply(config("BFDProfile", "brief", {}), unused("watched", bfdProfile="brief"))
+        self.wait_results()
+        self.pool(IPV4)
+        self.advertise()
+        service = self.service(IPV4)
+        self.wait_served(service)
+        self.api.delete("BFDProfile", "brief", SYSTEM)
+        self.wait_results(*SPEAKERS)
+        self.wait_served(service)
+
+    @case(124)
+    def a_missing_alias_is_told_until_it_comes(self):
+        self.pool(IPV4)
+        self.advertise(communities=["alias"])
+        self.wait_results(*SPEAKERS)
+        self.wait_summary("speaker-n3", "alias")
+        self.apply(config("Community", "aliases", {"communities": [{"name": "alias", "value": "64500:1"}]}))
+        self.wait_results()
+
+    @case(125)
+    def of_two_errors_each_is_told_until_it_is_mended(self):
+        self.apply(unused("first", bfdProfile="absent-1"), unused("second", address="192.168.1.78", bfdProfile="absent-2"))
+        self.wait_summary("speaker-n1", "absent-1", "absent-2")
+        self.wait_results(*SPEAKERS)
+        self.apply(config("BFDProfile", "absent-1", {}))
+        self.wait_summary("speaker-n1", "absent-2", without=("absent-1",))
+        self.wait_results(*SPEAKERS)
+        self.apply(config("BFDProfile", "absent-2", {}))
+        self.wait_results()
+
+    @case(126)
+    def a_valid_configuration_is_valid_everywhere(self):
+        self.pool()
+        self.advertise(communities=["64500:1", "large:1:2:3"], localPref=200)
+        self.apply(config("L2Advertisement", "all", {}), config("BFDProfile", "fast", {"receiveInterval": 100}))
+        self.wait_served(self.service(IPV4))
+        self.wait_results()
+        states = self.api.list("ConfigurationState", SYSTEM)
+        self.assertEqual([state["status"].get("errorSummary", "") for state in states], [""] * len(EVERYBODY))
+        for state in states:
+            reconciled = "poolReconcilerValid" if state["metadata"]["name"] == "controller" else "configReconcilerValid"
+            self.assertIn((reconciled, "True"), [(c["type"], c["status"]) for c in state["status"]["conditions"]])
+
+    @case(127)
+    def a_label_brings_two_peers_of_one_address_together(self):
+        one, two = ({"matchLabels": {"rack": rack}} for rack in ("one", "two"))
+        self.api.label("Node", "n1", {"rack": "one"})
+        self.apply(unused("first", nodeSelectors=[one]), unused("second", nodeSelectors=[two, *on("n3")]))
+        self.wait_results()
+        self.apply(unused("second", nodeSelectors=[two, *on("n1")]))
+        self.wait_results("speaker-n1")
+        self.wait_summary("speaker-n1", "first", "second")
+        self.api.label("Node", "n1", {"rack": None})
+        self.wait_results()
+        self.apply(unused("second", nodeSelectors=[two]))
+        self.api.label("Node", "n2", {"rack": "two"})
+        self.wait_results()
+
+    @case(128)
+    def what_was_said_stands_without_objects(self):
+        self.pool()
+        self.advertise()
+        self.wait_results()
+        before = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
+        for kind in ("BGPPeer", "BGPAdvertisement", "IPAddressPool"):
+            self.api.clear(kind, SYSTEM)
+        for name in self.stand.routers:
+            self.stand.wait_sessions(name, ())
+        self.wait_results()
+        after = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
+        self.assertEqual(after, before)
+
+    @case(129)
+    def each_node_has_its_own_result(self):
+        for node in ("n1", "n2"):
+            self.apply(unused(f"of-{node}", bfdProfile=f"of-{node}", nodeSelectors=on(node)))
+        self.wait_results("speaker-n1", "speaker-n2")
+        self.wait_summary("speaker-n1", "BGPPeer metallb-system/of-n1", without=("of-n2",))
+        self.apply(config("BFDProfile", "of-n1", {}))
+        self.wait_results("speaker-n2")
+
+    @case(130)
+    def a_state_that_is_deleted_is_written_again(self):
+        before = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
+        self.api.clear("ConfigurationState", SYSTEM)
+        self.wait_results()
+        after = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
+        self.assertEqual([name for name in before if before[name] == after[name]], [])
+
+
+def secret(name, kind):
+    return {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM}, "type": kind,
+        "stringData": {"username": "", "password": "not-a-secret"},
+    }
+
+
+def unused(name, address=UNUSED, **spec):
+    """A peer that nobody is."""
+    return peer("tor", IPV4, name, peerAddress=address, **spec)
+
+
+if __name__ == "__main__":
+    unittest.main()

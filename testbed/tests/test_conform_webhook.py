@@ -5,6 +5,7 @@ others are judged by.
 """
 
 import base64
+import ssl
 import subprocess
 import tempfile
 import unittest
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from conform import Declaring, case
 from kube.api import MERGE, STRATEGIC, ApiError, path
+from kube.network import CONTROL_PLANE
+from labkit.sockets import connect
 from labkit.wait import Seen, until
 from stand import ROOT, SYSTEM, config, stand
 
@@ -135,6 +138,10 @@ class Refuses(Case):
     @case(108)
     def an_address_of_a_peer_that_is_none(self):
         wait_denied(peer("peer", "1.1.1"), "peerAddress", "1.1.1")
+        # The version before is the same object.
+        older = {**peer("peer", "1.1.1"), "apiVersion": "metallb.io/v1beta1"}
+        where = path("BGPPeer", namespace=SYSTEM).replace("v1beta2", "v1beta1")
+        wait_denied(older, "peerAddress", "1.1.1", how=lambda body: said("POST", f"{where}?dryRun=All", body, "json"))
 
     @case(109)
     def two_peers_of_one_address_on_one_node(self):
@@ -248,6 +255,14 @@ class Lasts(Case):
         self.assert_allowed(try_create(pool("fine", "198.18.0.0/24")))
         self.assertEqual(secret(), made)
 
+    def test_the_manifest_applied_again_takes_nothing_away(self):
+        before = (bundles(), secret())
+        stand().cluster.apply(MANIFEST.read_text(encoding="utf-8"))
+        self.addCleanup(fails, "Fail")
+        self.assertEqual((bundles(), secret()), before)
+        self.assertEqual({hook["failurePolicy"] for hook in hooks_of_it()}, {"Ignore"})
+        wait_denied(pool("broken", "198.18.0.1"))
+
     def test_a_webhook_alone_gives_no_addresses(self):
         (template,) = [p for p in api.list("Pod", SYSTEM, "component=controller") if "deletionTimestamp" not in p["metadata"]]
         spec = template["spec"]
@@ -270,6 +285,22 @@ class Lasts(Case):
         held = api.get("Lease", "ferrolb-controller", SYSTEM)["spec"].get("holderIdentity")
         self.assertNotEqual(held, "webhook")
 
+    def test_two_controllers_that_start_together_serve_one_certificate(self):
+        scale(0)
+        self.addCleanup(scale, 1)
+        api.patch("Secret", SECRET, {"data": None}, SYSTEM)
+        scale(2)
+        addresses = {pod["status"]["podIP"] for pod in api.list("Pod", SYSTEM, "component=controller")}
+        self.assertEqual(len(addresses), 2)
+
+        def probe():
+            kept = ssl.PEM_cert_to_DER_cert(secret()["tls.crt"].decode()) if "tls.crt" in secret() else b""
+            seen = [shown(address) == kept for address in addresses]
+            return Seen(all(seen) and bundles() == {secret()["ca.crt"]}, seen)
+
+        until("both serve what is in the Secret", probe, SECONDS)
+        wait_denied(pool("broken", "198.18.0.1"))
+
     def put(self, made):
         """Fills the Secret, as another controller would have done."""
         data = {name: base64.b64encode(pem).decode() for name, pem in made.items()}
@@ -282,8 +313,19 @@ def bundles():
 
 
 def secret():
-    data = api.get("Secret", SECRET, SYSTEM)["data"]
+    data = api.get("Secret", SECRET, SYSTEM).get("data", {})
     return {name: base64.b64decode(text) for name, text in data.items()}
+
+
+def shown(address):
+    """The certificate that a controller shows a client that trusts what the API server does; nothing where it wouldn't be trusted."""
+    try:
+        (bundle,) = bundles()
+        trusting = ssl.create_default_context(cadata=bundle.decode())
+        with connect(stand().cluster.lab, CONTROL_PLANE, address, 9443, 5.0) as plain, trusting.wrap_socket(plain, server_hostname=SERVER) as secure:
+            return secure.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
 
 
 def certificates(days):

@@ -99,3 +99,9 @@ def peers(family, *routers):
 def on(*nodes):
     """Node selectors for exactly these nodes; for none they match nobody."""
     return [{"matchLabels": {"kubernetes.io/hostname": node}} for node in nodes or ("nobody",)]
+
+
+def metrics_label(router, family):
+    """What the metrics call a router's peer."""
+    address = ROUTERS[router][1][family == IPV6]
+    return f"[{address}]:179" if family == IPV6 else f"{address}:179"

@@ -91,7 +91,9 @@ class Stand:
         self.cluster = cluster
         self.api = Api(cluster.lab, cluster.kubeconfig)
         self.routers = {name: cluster.routers[name] for name in ROUTERS}
+        # Node -> its labels, peer -> its spec, before any test.
         self._nodes = {}
+        self._peers = {}
         self._secure = False
 
     def install(self):
@@ -110,6 +112,7 @@ class Stand:
                 self.wait_rollout("Deployment", one["metadata"]["name"])
             print(f"       installed after {time.monotonic() - begun:.1f} s", flush=True)
         self._nodes = {node["metadata"]["name"]: node["metadata"]["labels"] for node in self.api.list("Node")}
+        self._peers = {one["metadata"]["name"]: one["spec"] for one in self.api.apply(*PEERS)}
 
     def reset(self):
         """The known state, whatever was before."""
@@ -123,11 +126,8 @@ class Stand:
         for one in self.api.list("Secret", SYSTEM):
             if one["type"] == "kubernetes.io/basic-auth":
                 self.api.delete("Secret", one["metadata"]["name"], SYSTEM)
-        known = {one["metadata"]["name"] for one in PEERS}
-        for one in self.api.list("BGPPeer", SYSTEM):
-            if one["metadata"]["name"] not in known:
-                self.api.delete("BGPPeer", one["metadata"]["name"], SYSTEM)
-        self.api.apply(*PEERS, *WORKLOADS)
+        self._reset_peers()
+        self.api.apply(*WORKLOADS)
         for one in WORKLOADS:
             self.wait_rollout("Deployment", one["metadata"]["name"])
         for router in self.routers:
@@ -204,7 +204,7 @@ class Stand:
                 found[name, pairs] = float(value)
         return found
 
-    def metric(self, name, node=None, **labels):
+    def metric(self, name, node=None, /, **labels):
         """The values of a metric's series that have these labels; nothing where there is none."""
         wanted = set(labels.items())
         return [value for (known, pairs), value in self.metrics(node).items() if known == name and wanted <= pairs]
@@ -234,6 +234,22 @@ class Stand:
                 self.api.label("Node", name, {**{key: None for key in labels if key not in known}, **known})
             if any(c["type"] == "NetworkUnavailable" and c["status"] == "True" for c in node["status"]["conditions"]):
                 self.network(name, unavailable=False)
+
+    def _reset_peers(self):
+        """Peers as they were; where one was changed, without the session that there is: it would pass for the one that is to come."""
+        changed = [one["metadata"]["name"] for one in self.api.list("BGPPeer", SYSTEM) if one["spec"] != self._peers.get(one["metadata"]["name"])]
+        for name in changed:
+            self.api.delete("BGPPeer", name, SYSTEM)
+        for router in self.routers:
+            gone = {session(node, family) for family in (IPV4, IPV6) if peer_name(router, family) in changed for node in NODES}
+
+            def left():
+                seen = {one for one, (up, _) in self.routers[router].summary().items() if up and one in gone}
+                return Seen(not seen, seen)
+
+            until(f"the end of sessions of {router}", left, SECONDS)
+        if changed or len(self.api.list("BGPPeer", SYSTEM)) != len(PEERS):
+            self.api.apply(*PEERS)
 
     def network(self, node, unavailable):
         """Sets a node's condition, as a CNI would."""

@@ -2,12 +2,15 @@
 
 import unittest
 
+import yaml
+
 from conform import case
 from inventory import IPV4
-from kube.network import NODES
+from kube.api import PORT as API_PORT
+from kube.network import API_SERVICE, NODES
 from labkit.wait import Seen, until
 from routes import RoutesCase, on
-from stand import SECONDS, SYSTEM, config, peer
+from stand import METRICS_PORT, ROOT, SECONDS, SYSTEM, Case, config, peer
 
 SPEAKERS = {f"speaker-{node}" for node in NODES}
 EVERYBODY = SPEAKERS | {"controller"}
@@ -150,6 +153,40 @@ class States(RoutesCase):
         self.wait_results()
         after = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
         self.assertEqual([name for name in before if before[name] == after[name]], [])
+
+
+class NetworkPolicies(Case):
+    @case(131)
+    def the_controller_is_asked_for_metrics_and_admission_and_asks_the_api_server(self):
+        file = ROOT / "deploy/networkpolicies.yaml"
+        said = self.cluster.kubectl("apply", "--dry-run=server", "-f", str(file))
+        self.assertEqual(said.count("(server dry run)"), 2, said)
+        policies = {one["metadata"]["name"]: one["spec"] for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))}
+        everything = policies["default-deny"]
+        self.assertEqual(everything, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+        policy = policies["controller"]
+        self.assertEqual(sorted(policy), ["egress", "ingress", "podSelector", "policyTypes"])
+        self.assertEqual(policy["policyTypes"], ["Ingress", "Egress"])
+        # Ports alone: from and to anywhere.
+        self.assertEqual(policy["ingress"], [{"ports": [{"port": METRICS_PORT, "protocol": "TCP"}, {"port": 9443, "protocol": "TCP"}]}])
+        self.assertEqual(policy["egress"], [{"ports": [{"port": API_PORT, "protocol": "TCP"}]}])
+        selector = ",".join(f"{key}={value}" for key, value in policy["podSelector"]["matchLabels"].items())
+        (pod,) = self.api.list("Pod", SYSTEM, selector)
+        self.assertEqual(pod["metadata"]["labels"]["component"], "controller")
+        # The health page is the kubelet's, which no policy keeps away; what is dialled is the API server's Service, on 443 before and 6443 behind it.
+        node = pod["spec"]["nodeName"]
+        self.assertEqual(self.sockets(node, "-ltn", 3), {str(METRICS_PORT), "9443", "17472"})
+        accepted = {str(METRICS_PORT), "9443", "17472"}
+        dialled = [line.split()[4] for line in self.lines(node, "-tn") if line.split()[3].rsplit(":", 1)[1] not in accepted]
+        self.assertEqual(set(dialled), {f"{API_SERVICE}:443"})
+
+    def sockets(self, node, kind, column):
+        """The ports in a column of what `ss` says of the controller's pod."""
+        return {line.split()[column].rsplit(":", 1)[1] for line in self.lines(node, kind)}
+
+    def lines(self, node, kind):
+        inside = f"nsenter -t $(pgrep -f '^/ferrolb controller') -n ss -H {kind}"
+        return [line for line in self.cluster.in_ns(node, "sh", "-c", inside).splitlines() if line]
 
 
 def secret(name, kind):

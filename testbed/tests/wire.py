@@ -55,10 +55,10 @@ class Wire:
             return Seen(found == expected, found)
 
         until(f"{address} is answered for by {sorted(expected) or 'nobody'}", probe, SECONDS)
-        # One that lags would show.
-        found = self.answers(address, AT_LAST)
-        if found != expected:
-            raise AssertionError(f"{address} is answered for by {found}, not {expected}")
+        # One that lags would show; an answer that doesn't come in time is a busy machine's.
+        others = self.answers(address, AT_LAST) - expected
+        if others:
+            raise AssertionError(f"{address} is answered for by {others} too, not by {expected} alone")
 
     def fetch(self, address, port=80):
         """What the web server behind an address says over a new connection, or nothing."""

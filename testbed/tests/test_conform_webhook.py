@@ -1,7 +1,7 @@
 """Admission, as MetalLB's end-to-end tests want it: cases 105 to 120; and what becomes of the webhook's certificates.
 
 The API server asks the controller's pod by way of the Service, as everywhere. Writes are only tried (`dryRun`), except for what
-others are judged by.
+others are judged by. Each test has names and addresses of its own: what one deletes may be known to the webhook for a moment.
 """
 
 import base64
@@ -122,7 +122,7 @@ class Refuses(Case):
 
     @case(106)
     def an_aggregate_wider_than_a_pool(self):
-        self.keep(pool("wide", "1.1.1.0/28"))
+        self.keep(pool("wide", "1.1.2.0/28"))
         wait_denied(config("BGPAdvertisement", "aggregate", {"ipAddressPools": ["wide"], "aggregationLength": 26}), "aggregationLength", "26")
         self.assert_allowed(try_create(config("BGPAdvertisement", "aggregate", {"ipAddressPools": ["wide"], "aggregationLength": 28})))
 
@@ -146,17 +146,17 @@ class Refuses(Case):
     @case(109)
     def two_peers_of_one_address_on_one_node(self):
         on = lambda *nodes: {"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": node}} for node in nodes]}
-        self.keep(peer("first", "1.1.1.1", **on("n1", "n2")))
-        wait_denied(peer("second", "1.1.1.1", **on("n2", "n3")), "first")
-        wait_denied(peer("second", "1.1.1.1", nodeSelectors=[]), "first")
+        self.keep(peer("first", "1.1.1.9", **on("n1", "n2")))
+        wait_denied(peer("second", "1.1.1.9", **on("n2", "n3")), "first")
+        wait_denied(peer("second", "1.1.1.9", nodeSelectors=[]), "first")
 
     @case(110)
     def not_two_peers_of_one_address_on_different_nodes(self):
         on = lambda node: {"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": node}}]}
-        self.keep(peer("first", "1.1.1.1", **on("n1")))
+        self.keep(peer("first", "1.1.1.10", **on("n1")))
         # It is known.
-        wait_denied(peer("second", "1.1.1.1", **on("n1")), "first")
-        self.assert_allowed(try_create(peer("second", "1.1.1.1", **on("n2"))))
+        wait_denied(peer("second", "1.1.1.10", **on("n1")), "first")
+        self.assert_allowed(try_create(peer("second", "1.1.1.10", **on("n2"))))
 
     @case(111, "legacy", "large")
     def a_community_that_is_none(self, kind):
@@ -164,8 +164,8 @@ class Refuses(Case):
 
     @case(112, "legacy", "large")
     def a_change_to_a_community_that_is_none(self, kind):
-        self.keep(community("some", ("ALIAS", COMMUNITY[kind])))
-        wait_denied(community("some", ("ALIAS", NO_COMMUNITY[kind])), NO_COMMUNITY[kind], how=try_change)
+        self.keep(community("some", ("CHANGED", COMMUNITY[kind])))
+        wait_denied(community("some", ("CHANGED", NO_COMMUNITY[kind])), NO_COMMUNITY[kind], how=try_change)
         self.assert_allowed(try_change(community("some", ("OTHER", COMMUNITY[kind]))))
 
     @case(113, *(("in one object", kind) for kind in COMMUNITY))
@@ -174,15 +174,15 @@ class Refuses(Case):
 
     @case(113, *(("in two objects", kind) for kind in COMMUNITY))
     def an_alias_of_another_object(self, _where, kind):
-        self.keep(community("first", ("ALIAS", COMMUNITY[kind])))
-        wait_denied(community("second", ("ALIAS", COMMUNITY[kind])), "ALIAS", "first")
+        self.keep(community("first", (f"TWICE_{kind}", COMMUNITY[kind])))
+        wait_denied(community("second", (f"TWICE_{kind}", COMMUNITY[kind])), f"TWICE_{kind}", "first")
 
     @case(114)
     def to_delete_a_profile_in_use(self):
         profile = config("BFDProfile", "profile", {})
         self.keep(profile)
         self.assert_allowed(try_delete("BFDProfile", "profile"))
-        api.create(peer("using", "1.1.1.1", bfdProfile="profile"))
+        api.create(peer("using", "1.1.1.14", bfdProfile="profile"))
         try:
             wait_denied(profile, "using", how=lambda body: try_delete("BFDProfile", body["metadata"]["name"]))
         finally:
@@ -199,11 +199,11 @@ class Refuses(Case):
 
     @case(116)
     def a_pool_elsewhere(self):
-        self.elsewhere(pool("astray", "1.1.1.0/24"))
+        self.elsewhere(pool("astray", "1.1.3.0/24"))
 
     @case(117)
     def a_peer_elsewhere(self):
-        self.elsewhere(peer("astray", "1.1.1.1"))
+        self.elsewhere(peer("astray", "1.1.1.17"))
 
     @case(118)
     def a_bgp_advertisement_elsewhere(self):

@@ -263,7 +263,7 @@ class Values(unittest.TestCase):
 
     def test_network_policies(self):
         policy = self.full["NetworkPolicy", "metallb-controller"]["spec"]
-        self.assertEqual([port["port"] for rule in policy["ingress"] for port in rule["ports"]], [7472, 9443])
+        self.assertEqual([port["port"] for rule in policy["ingress"] for port in rule["ports"]], ["metricshttps", "webhook-server"])
         self.assertEqual(policy["egress"], [{"ports": [{"port": 443, "protocol": "TCP"}]}])
         plain = list(yaml.safe_load_all((ROOT / "deploy/networkpolicies.yaml").read_text(encoding="utf-8")))
         default = render({"networkpolicies": {"enabled": True, "defaultDeny": True}})

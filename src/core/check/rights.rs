@@ -23,7 +23,7 @@ const CONTROLLER: [Right; 7] = [
     TOKENS,
     ACCESS,
 ];
-const CONTROLLER_AT_HOME: [Right; 7] = [
+const CONTROLLER_AT_HOME: [Right; 8] = [
     (METALLB, "ipaddresspools", "", READ),
     (METALLB, "communities", "", READ),
     (METALLB, "configurationstates", "", &["list", "watch", "create"]),
@@ -31,6 +31,7 @@ const CONTROLLER_AT_HOME: [Right; 7] = [
     (METALLB, "configurationstates", "status", &["patch"]),
     ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
     (CORE, "pods", "", &["get"]),
+    ("apps", "replicasets", "", READ),
 ];
 const SPEAKER: [Right; 6] = [
     (CORE, "services", "", READ),
@@ -40,7 +41,7 @@ const SPEAKER: [Right; 6] = [
     TOKENS,
     ACCESS,
 ];
-const SPEAKER_AT_HOME: [Right; 16] = [
+const SPEAKER_AT_HOME: [Right; 18] = [
     (METALLB, "bfdprofiles", "", READ),
     (METALLB, "bgpadvertisements", "", READ),
     (METALLB, "bgppeers", "", READ),
@@ -57,6 +58,8 @@ const SPEAKER_AT_HOME: [Right; 16] = [
     ("frrk8s.metallb.io", "bgpsessionstates", "", OWN),
     ("frrk8s.metallb.io", "bgpsessionstates", "status", &["patch"]),
     ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
+    ("apps", "daemonsets", "", READ),
+    ("apps", "controllerrevisions", "", READ),
 ];
 
 /// All rights that a role needs, one for each verb. Those of the admission webhook aren't among them: nothing but it needs

@@ -199,7 +199,9 @@ async fn what_metallbs_monitors_ask_a_controller_for_is_at_its_ports() {
     assert!(!scrape.contains("metallb_allocator_"), "{scrape}");
     controller.stop().await;
     follower.stop().await;
+}
 
+#[tokio::test]
 async fn a_controller_stands_back_for_metallbs_whenever_that_runs() {
     const SET: &str = "/apis/apps/v1/namespaces/metallb-system/replicasets/controller-1";
     let metallbs = |pods: u32| {

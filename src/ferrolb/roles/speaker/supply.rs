@@ -288,7 +288,7 @@ impl Sides {
     /// Hands all of it over.
     pub fn give(self, node: &NodeName, to: &mut Takers<'_>) {
         let Takers { reports, leases, teller, beside } = to;
-        if self.teller_listed && !self.sides.iter().any(|side| is_tellers(side)) {
+        if self.teller_listed && !self.sides.iter().any(is_tellers) {
             teller.saw(None);
         }
         // The last word on each status object; `None`: it is gone.

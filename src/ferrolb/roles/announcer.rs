@@ -27,8 +27,8 @@ pub struct Announcer {
     pub node: NodeName,
     /// What is wrong with the configuration, as last told.
     issues: Issues,
-    /// Services of which it was told that they have no address, and why.
-    told_services: BTreeMap<ServiceKey, String>,
+    /// Services of which it was told that they have no address, and why; `None` where a controller gives the addresses.
+    told_services: Option<BTreeMap<ServiceKey, String>>,
     /// The groups that the wire thread was told of.
     groups: BTreeSet<GroupId>,
     /// Whether nothing is announced over BGP, whatever is decided.
@@ -45,11 +45,17 @@ impl Announcer {
             metrics,
             node,
             issues: Issues::default(),
-            told_services: BTreeMap::new(),
+            told_services: None,
             groups: BTreeSet::new(),
             silent: false,
             warned_of_node: false,
         }
+    }
+
+    /// This role gives the addresses too, and so tells of them.
+    pub fn gives_addresses(mut self) -> Announcer {
+        self.told_services = Some(BTreeMap::new());
+        self
     }
 
     /// Applies a batch, and tells what changed; `now` dates objects that have no date of their own.
@@ -70,7 +76,7 @@ impl Announcer {
             }
             self.warned_of_node = !known;
         }
-        services::log(outcome, self.engine.allocator(), &mut self.told_services);
+        services::log(outcome, self.engine.allocator(), self.told_services.as_mut());
         self.desk.tell_outcome(outcome, &self.engine);
     }
 

@@ -85,14 +85,8 @@ async fn work(
     let shown = Pages { metrics: metrics.clone(), health: health.clone() };
     let offered = pages::offered(&args.pages)?;
     let mut tasks = pages::serve(&args.pages, &offered, binding, &client, &shown)?;
-    let _webhook = match args.webhook.mode {
-        WebhookMode::Disabled => JoinSet::new(),
-        WebhookMode::Enabled => webhook::start(&args.webhook, &offered, &client, &namespace, None)?,
-        WebhookMode::OnlyWebhook => {
-            webhook::start(&args.webhook, &offered, &client, &namespace, Some(&health))?
-        }
-    };
     if args.webhook.mode == WebhookMode::OnlyWebhook {
+        let _webhook = webhook::start(&args.webhook, &offered, &client, &namespace, Some(&health))?;
         info!(event = "startup", %namespace, version = env!("CARGO_PKG_VERSION"), "validating, and nothing else");
         loop {
             tokio::select! {
@@ -118,6 +112,7 @@ async fn work(
     if let Some(pod) = args.pod_name() {
         controller.find_owner(pod);
     }
+    let mut webhook: Option<JoinSet<()>> = None;
     loop {
         let wake = controller.step();
         tokio::select! {
@@ -126,6 +121,10 @@ async fn work(
                 controller.take(batch);
                 if initial {
                     health.started_alone();
+                }
+                // Another controller that runs keeps the same certificates.
+                if args.webhook.mode == WebhookMode::Enabled && webhook.is_none() && controller.others.is_empty() {
+                    webhook = Some(webhook::start(&args.webhook, &offered, &client, &namespace, None)?);
                 }
             }
             Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => controller.ended(ended),

@@ -42,6 +42,10 @@ pub struct Reports {
     assigned: BTreeSet<ServiceKey>,
     /// The same for layer 2.
     answered: BTreeSet<ServiceKey>,
+    /// The kinds whose standing objects are known: until then it isn't known either what an earlier process told.
+    listed: BTreeSet<Kind>,
+    /// What was found to be announced before that, and is to be told unless it was.
+    early: BTreeSet<Subject>,
     /// The UIDs of Services, for events about them.
     uids: BTreeMap<ServiceKey, Arc<str>>,
     /// Whether every service has been looked at once.
@@ -80,6 +84,8 @@ impl Reports {
             look_at: None,
             assigned: BTreeSet::new(),
             answered: BTreeSet::new(),
+            listed: BTreeSet::new(),
+            early: BTreeSet::new(),
             uids: BTreeMap::new(),
             complete: false,
             generation: 0,
@@ -101,8 +107,32 @@ impl Reports {
                 Subject::ServiceL2(key) => drop(self.answered.insert(key.clone())),
                 Subject::Configuration | Subject::Session(..) => {}
             }
+            self.early.remove(&object.subject);
         }
         self.ledger.listed(kind, objects);
+        self.listed.insert(kind);
+        for subject in self.early.extract_if(.., |subject| subject.kind() == kind).collect::<Vec<_>>() {
+            self.tell_assigned(&subject);
+        }
+    }
+
+    /// This node announces a Service now, and didn't.
+    fn announced(&mut self, subject: Subject) {
+        if self.listed.contains(&subject.kind()) {
+            self.tell_assigned(&subject);
+        } else {
+            self.early.insert(subject);
+        }
+    }
+
+    fn tell_assigned(&mut self, subject: &Subject) {
+        let (key, protocol) = match subject {
+            Subject::ServiceBgp(key) => (key, "bgp"),
+            Subject::ServiceL2(key) => (key, "layer2"),
+            Subject::Configuration | Subject::Session(..) => return,
+        };
+        let message = format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.node);
+        self.event(key, "Normal", "nodeAssigned", &message);
     }
 
     /// The UID of a Service; `None`: it is gone.
@@ -147,6 +177,7 @@ impl Reports {
             let subject = Subject::ServiceL2(key.clone());
             if addresses.reason(key) != Some(None) {
                 self.answered.remove(key);
+                self.early.remove(&subject);
                 self.ledger.want(subject, None);
                 continue;
             }
@@ -158,10 +189,9 @@ impl Reports {
                 Some(InterfaceSet::Only(names)) => names,
                 Some(InterfaceSet::Any) | None => BTreeSet::new(),
             };
-            self.ledger.want(subject, Some(Wanted::Content(Content::ServiceL2(interfaces))));
+            self.ledger.want(subject.clone(), Some(Wanted::Content(Content::ServiceL2(interfaces))));
             if self.answered.insert(key.clone()) {
-                let message = format!("announcing from node \"{}\" with protocol \"layer2\"", self.node);
-                self.event(key, "Normal", "nodeAssigned", &message);
+                self.announced(subject);
             }
         }
     }
@@ -310,12 +340,12 @@ impl Reports {
         let subject = Subject::ServiceBgp(key.clone());
         if sent.is_empty() && unsettled.is_empty() {
             self.assigned.remove(&key);
+            self.early.remove(&subject);
             self.ledger.want(subject, None);
             return;
         }
-        if !sent.is_empty() && self.assigned.insert(key.clone()) {
-            let message = format!("announcing from node \"{}\" with protocol \"bgp\"", self.node);
-            self.event(&key, "Normal", "nodeAssigned", &message);
+        if !sent.is_empty() && self.assigned.insert(key) {
+            self.announced(subject.clone());
         }
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }

@@ -1,6 +1,6 @@
 //! What the log says of services: a line each, or one for all where many change at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrolb_core::alloc::Allocator;
 use ferrolb_core::engine::{Announcement, Outcome};
@@ -17,13 +17,16 @@ macro_rules! line {
     };
 }
 
-/// Tells what a batch has changed of services. `told` is of which services it was told that they have no address, and why.
-pub fn log(outcome: &Outcome, allocator: &Allocator, told: &mut BTreeMap<ServiceKey, String>) {
+/// Tells what a batch has changed of services. `told` is of which services it was told that they have no address, and why;
+/// `None` where another role gives the addresses, and tells.
+pub fn log(outcome: &Outcome, allocator: &Allocator, told: Option<&mut BTreeMap<ServiceKey, String>>) {
+    let nothing = (BTreeSet::new(), &mut BTreeMap::new());
+    let (allocations, told) = told.map_or((&nothing.0, nothing.1), |told| (&outcome.allocations, told));
     let announcements = [("bgp", &outcome.announcements), ("layer2", &outcome.layer2_announcements)];
     let lines = announcements.iter().map(|(_, changed)| changed.len()).sum::<usize>();
-    let many = outcome.allocations.len() + lines > LINES;
+    let many = allocations.len() + lines > LINES;
     let (mut allocated, mut failed, mut announced, mut withdrawn) = (0_usize, 0_usize, 0_usize, 0_usize);
-    for key in &outcome.allocations {
+    for key in allocations {
         let allocation = allocator.get(key);
         match allocation.and_then(|a| a.error.as_ref()) {
             Some(reason) if told.get(key) != Some(reason) => {

@@ -182,7 +182,7 @@ impl Standalone {
             namespace: args.namespace.as_str().into(),
             class: args.class().map(Into::into),
         });
-        let announcer = Announcer::new(engine, desk, metrics, node);
+        let announcer = Announcer::new(engine, desk, metrics, node).gives_addresses();
         let standalone = Standalone { announcer, warned_of_liveness: false };
         (standalone, inquirer)
     }

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod alloc;
+pub mod beside;
 pub mod bgp;
 pub mod check;
 pub mod config;

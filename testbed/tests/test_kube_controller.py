@@ -76,7 +76,7 @@ OWN_RULES = [
     ("metallb.io", ["ipaddresspools/status", "configurationstates/status"], ["patch"]),
     ("metallb.io", ["configurationstates"], ["list", "watch", "create"]),
     ("coordination.k8s.io", ["leases"], ["list", "watch", "create", "patch"]),
-    ("", ["pods"], ["get"]),
+    ("", ["pods"], ["get"]), ("apps", ["replicasets"], ["list", "watch"]),
 ]
 
 

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Finding, Severity};
+use crate::beside;
 use crate::config::Config;
 
 /// What was read from a cluster. Objects are as the API server gives them; a list that couldn't be read is empty, and named
@@ -139,13 +140,21 @@ fn crds(facts: &ClusterFacts) -> Vec<Finding> {
         }
         let helm = crd.pointer("/metadata/annotations/meta.helm.sh~1release-name").and_then(Value::as_str);
         let kept = text(crd, "/metadata/annotations/helm.sh~1resource-policy") == Some("keep");
-        if let (Some(release), false) = (helm, kept) {
-            found.push(Finding::new(
+        // Uninstalling goes by the annotations of the chart, upgrading by those of the object.
+        match (helm, kept) {
+            (Some(release), false) => found.push(Finding::new(
                 Severity::Warning,
                 subject,
                 format!("it belongs to the Helm release {release}: uninstalling that deletes it, and every {kind} with it"),
-                format!("before that: kubectl annotate crd {name} helm.sh/resource-policy=keep"),
-            ));
+                format!("before that: kubectl annotate crd {name} helm.sh/resource-policy=keep, and then upgrade the release without its definitions (crds.enabled=false), since uninstalling doesn't look at this annotation; docs/migrate.md"),
+            )),
+            (Some(release), true) => found.push(Finding::new(
+                Severity::Info,
+                subject,
+                format!("it belongs to the Helm release {release}, and is to be kept: by an upgrade; by uninstalling only where the release's own manifest says so or doesn't have it"),
+                format!("before uninstalling see that `helm get manifest {release}` has no definition any more; docs/migrate.md"),
+            )),
+            (None, _) => {}
         }
     }
     found
@@ -203,17 +212,13 @@ impl Other {
 fn others(facts: &ClusterFacts) -> Vec<Other> {
     let mut found = Vec::new();
     for workload in &facts.workloads {
-        let containers = list(workload, "/spec/template/spec/containers");
-        let Some(main) = containers
-            .iter()
-            .find(|c| matches!(c.get("name").and_then(Value::as_str), Some("controller" | "speaker")))
-        else {
-            continue;
-        };
-        let image = main.get("image").and_then(Value::as_str).unwrap_or_default();
-        if image.contains("ferrolb") || workload.pointer("/spec/replicas") == Some(&Value::from(0)) {
+        let Some(program) = workload.pointer("/spec/template").and_then(beside::program) else { continue };
+        if program.ours || workload.pointer("/spec/replicas") == Some(&Value::from(0)) {
             continue;
         }
+        let containers = list(workload, "/spec/template/spec/containers");
+        let name_of = |c: &Value| matches!(text(c, "/name"), Some("controller" | "speaker"));
+        let Some(main) = containers.iter().find(|c| name_of(c)) else { continue };
         let kind = text(workload, "/kind").unwrap_or("workload");
         let native = list(main, "/env").iter().any(|e| {
             e.get("name").and_then(Value::as_str) == Some("METALLB_BGP_TYPE")
@@ -222,7 +227,7 @@ fn others(facts: &ClusterFacts) -> Vec<Other> {
         let namespace = text(workload, "/metadata/namespace").unwrap_or_default();
         found.push(Other {
             subject: format!("{kind} {namespace}/{}", name(workload)),
-            image: image.to_owned(),
+            image: program.image,
             native: native && kind == "DaemonSet",
         });
     }
@@ -433,7 +438,9 @@ mod tests {
         assert!(found[3].contains("converted by a webhook"), "{found:?}");
         let kept = json!({"meta.helm.sh/release-name": "metallb", "helm.sh/resource-policy": "keep"});
         facts.crds[peers]["metadata"]["annotations"] = kept;
-        assert!(!said(&facts).iter().any(|f| f.contains("Helm")));
+        let found = said(&facts);
+        let helm: Vec<&String> = found.iter().filter(|f| f.contains("Helm")).collect();
+        assert!(helm.len() == 1 && helm[0].contains("helm get manifest metallb"), "{helm:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const CONTROLLER: [Right; 5] = [
     (CORE, "events", "", &["create"]),
     ("apiextensions.k8s.io", "customresourcedefinitions", "", &["create"]),
 ];
-const CONTROLLER_AT_HOME: [Right; 7] = [
+const CONTROLLER_AT_HOME: [Right; 8] = [
     (METALLB, "ipaddresspools", "", READ),
     (METALLB, "communities", "", READ),
     (METALLB, "configurationstates", "", &["list", "watch", "create"]),
@@ -25,6 +25,7 @@ const CONTROLLER_AT_HOME: [Right; 7] = [
     (METALLB, "configurationstates", "status", &["patch"]),
     ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
     (CORE, "pods", "", &["get"]),
+    ("apps", "replicasets", "", READ),
 ];
 const SPEAKER: [Right; 4] = [
     (CORE, "services", "", READ),
@@ -32,7 +33,7 @@ const SPEAKER: [Right; 4] = [
     ("discovery.k8s.io", "endpointslices", "", READ),
     (CORE, "events", "", &["create"]),
 ];
-const SPEAKER_AT_HOME: [Right; 16] = [
+const SPEAKER_AT_HOME: [Right; 18] = [
     (METALLB, "bfdprofiles", "", READ),
     (METALLB, "bgpadvertisements", "", READ),
     (METALLB, "bgppeers", "", READ),
@@ -49,6 +50,8 @@ const SPEAKER_AT_HOME: [Right; 16] = [
     ("frrk8s.metallb.io", "bgpsessionstates", "", OWN),
     ("frrk8s.metallb.io", "bgpsessionstates", "status", &["patch"]),
     ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
+    ("apps", "daemonsets", "", READ),
+    ("apps", "controllerrevisions", "", READ),
 ];
 
 /// All rights that a role needs, one for each verb. Those of the admission webhook aren't among them: nothing but it needs

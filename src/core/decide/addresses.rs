@@ -111,6 +111,11 @@ impl NodeAddresses {
         self.by_service.get(key).map(|record| record.reason)
     }
 
+    /// [`reason`](NodeAddresses::reason) of every service that has one.
+    pub fn reasons(&self) -> impl Iterator<Item = (&ServiceKey, Option<Reason>)> {
+        self.by_service.iter().map(|(key, record)| (key, record.reason))
+    }
+
     /// How many services were looked at so far.
     pub fn visited(&self) -> u64 {
         self.visited

@@ -12,6 +12,7 @@ mod addresses;
 mod bgp;
 mod layer2;
 mod merge;
+mod nowhere;
 mod reason;
 mod routes;
 mod scope;

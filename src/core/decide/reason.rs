@@ -111,11 +111,20 @@ impl Reason {
 
     /// Of several reasons the one that is judged first under `protocol`.
     pub fn first(protocol: Protocol, reasons: impl IntoIterator<Item = Reason>) -> Option<Reason> {
+        reasons.into_iter().min_by_key(|reason| reason.place(protocol))
+    }
+
+    /// Of several reasons the one that is judged last under `protocol`.
+    pub fn last(protocol: Protocol, reasons: impl IntoIterator<Item = Reason>) -> Option<Reason> {
+        reasons.into_iter().max_by_key(|reason| reason.place(protocol))
+    }
+
+    fn place(self, protocol: Protocol) -> Option<usize> {
         let order: &[Reason] = match protocol {
             Protocol::Bgp => &BGP_ORDER,
             Protocol::Layer2 => &LAYER2_ORDER,
         };
-        reasons.into_iter().min_by_key(|r| order.iter().position(|o| o == r))
+        order.iter().position(|other| *other == self)
     }
 }
 

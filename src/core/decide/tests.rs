@@ -316,3 +316,45 @@ fn the_first_sharer_with_candidates_elects_for_all() {
         assert_eq!(found, expected.map(|e| e.map(str::to_owned)), "{what}");
     }
 }
+
+#[test]
+fn that_no_node_announces_a_service_has_the_reason_of_the_closest() {
+    let bgp = |spec: Value| config("BGPAdvertisement", "bgp", spec);
+    let layer2 = |spec: Value| config("L2Advertisement", "l2", spec);
+    let mut peer = config(
+        "BGPPeer",
+        "tor",
+        json!({"myASN": 1, "peerASN": 2, "peerAddress": "198.51.100.1",
+        "nodeSelectors": [{"matchLabels": {"host": "n1"}}]}),
+    );
+    peer["apiVersion"] = json!("metallb.io/v1beta2");
+    let local = |on: &[&str]| service("web", "Local", &["192.0.2.1"], on, &[]);
+    let other = json!({"serviceSelectors": [{"matchLabels": {"app": "other"}}]});
+    for (objects, services, expected) in [
+        (vec![], local(&["n1"]), "bgp noAdvertisement"),
+        // n2 and n3 have no peer, which is judged last.
+        (vec![bgp(json!({})), peer.clone()], local(&[]), "bgp noLocalEndpoints"),
+        (vec![bgp(json!({})), peer.clone()], local(&["n1"]), ""),
+        (vec![bgp(json!({})), peer.clone()], local(&["n2"]), "bgp noPeer"),
+        (vec![bgp(json!({}))], local(&["n1"]), "bgp noPeer"),
+        (vec![layer2(json!({}))], local(&["n3"]), ""),
+        (vec![layer2(json!({}))], local(&[]), "layer2 noEndpoints"),
+        (
+            vec![layer2(other.clone()), bgp(other)],
+            local(&["n1"]),
+            "bgp noMatchingAdvertisement, layer2 noMatchingAdvertisement",
+        ),
+        // One of the two does it.
+        (vec![layer2(json!({})), bgp(json!({}))], local(&["n1"]), ""),
+    ] {
+        let engine = engine(&[objects.clone(), services].concat(), &[]);
+        let decisions = engine.decisions();
+        let service = engine.world().service(&ServiceKey::new("default", "web")).unwrap();
+        let found: Vec<String> = decisions
+            .nowhere(service)
+            .iter()
+            .map(|(protocol, reason)| format!("{protocol} {reason}"))
+            .collect();
+        assert_eq!(found.join(", "), expected, "{objects:?}");
+    }
+}

@@ -14,6 +14,7 @@ mod configuration;
 mod ledger;
 mod shape;
 mod standing;
+mod unannounced;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use configuration::{controller_errors, speaker_errors};
 pub use ledger::{Ledger, Outcome, Settings, Write};
 pub use shape::{Identity, Kind, Object};
 pub use standing::{HOLD, Standing, View};
+pub use unannounced::{Telling, UNANNOUNCED, Unannounced};
 
 /// What a status object is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -77,6 +77,7 @@ fn document(answer: &ExplainResponse) -> Result<serde_json::Value, String> {
     let mut document: serde_json::Value = serde_json::from_str(&answer.json).map_err(bad)?;
     if let Some(keys) = document.as_object_mut() {
         keys.insert("sent".to_owned(), serde_json::to_value(&answer.sent).map_err(bad)?);
+        keys.insert("answered".to_owned(), serde_json::to_value(&answer.answered).map_err(bad)?);
     }
     Ok(document)
 }
@@ -97,5 +98,6 @@ fn for_people(answer: &ExplainResponse) -> String {
         ["PEER", "SESSION", "PREFIX", "ATTRIBUTES"],
         rows,
     );
+    live::answered(&mut text, "Answered by this node on layer 2", &answer.answered);
     text
 }

@@ -7,7 +7,8 @@ use tokio::net::UnixStream;
 use tonic::{Response, Status};
 
 use super::args::SocketArgs;
-use crate::shell::grpc::api::Route;
+use super::table;
+use crate::shell::grpc::api::{Layer2Address, Route};
 use crate::shell::grpc::client::{self, Client};
 use crate::shell::grpc::{RUN, socket_in};
 
@@ -96,6 +97,16 @@ pub fn attributes(route: &Route) -> String {
     }
     all.extend(route.communities.iter().chain(&route.large_communities).cloned());
     all.join(", ")
+}
+
+/// A table of addresses that are answered for on layer 2.
+pub fn answered(out: &mut String, title: &str, addresses: &[Layer2Address]) {
+    let rows = addresses.iter().map(|a| {
+        let interfaces =
+            if a.interfaces.is_empty() { "none can answer".to_owned() } else { a.interfaces.join(" ") };
+        [a.ip.clone(), interfaces, a.requests.to_string(), a.responses.to_string(), a.gratuitous.to_string()]
+    });
+    table::section(out, title, ["ADDRESS", "INTERFACES", "ASKED", "ANSWERED", "ANNOUNCED"], rows);
 }
 
 /// A time that has passed, in its largest unit and the next one.

@@ -46,6 +46,7 @@ struct Show {
 fn is_fine(status: &GetStatusResponse, show: Show) -> bool {
     let objects = status.errors.is_empty()
         && status.failed_checks.is_empty()
+        && status.standing_back_for.is_empty()
         && status.manifest_errors.is_empty()
         && status.allocations.iter().all(|a| a.error.is_none());
     status.sessions.iter().all(is_up) && (show.only_sessions || objects)
@@ -63,6 +64,8 @@ fn for_people(status: &GetStatusResponse, show: Show) -> String {
         &format!("{role} on node {node}, version {version}, up {}", live::ago(*uptime_ms)),
     );
     if !show.only_sessions {
+        let others = status.standing_back_for.iter().map(|other| [other.clone()]);
+        table::section(&mut out, "Left to these, while they run", ["WHO ISN'T FERROLB"], others);
         let manifests = status.manifest_errors.iter().map(|m| [m.clone()]);
         table::section(&mut out, "Manifests that can't be read", ["WHERE AND WHY"], manifests);
         let checks = status.failed_checks.iter().map(|c| [c.name.clone(), c.why.clone()]);
@@ -90,19 +93,7 @@ fn for_people(status: &GetStatusResponse, show: Show) -> String {
         let held = allocations.iter().filter(|a| !a.ips.is_empty());
         let rows = held.map(|a| [a.service.clone(), a.ips.join(" "), a.pool.clone().unwrap_or_default()]);
         table::section(&mut out, "Services", ["SERVICE", "ADDRESSES", "POOL"], rows);
-        let rows = status.layer2_addresses.iter().map(|a| {
-            let interfaces =
-                if a.interfaces.is_empty() { "none can answer".to_owned() } else { a.interfaces.join(" ") };
-            [
-                a.ip.clone(),
-                interfaces,
-                a.requests.to_string(),
-                a.responses.to_string(),
-                a.gratuitous.to_string(),
-            ]
-        });
-        let header = ["ADDRESS", "INTERFACES", "ASKED", "ANSWERED", "ANNOUNCED"];
-        table::section(&mut out, "Answering on layer 2", header, rows);
+        live::answered(&mut out, "Answering on layer 2", &status.layer2_addresses);
         let failed = allocations.iter().filter_map(|a| Some([a.service.clone(), a.error.clone()?]));
         table::section(&mut out, "Services that don't get what they ask for", ["SERVICE", "WHY"], failed);
     }

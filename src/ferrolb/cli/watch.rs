@@ -62,8 +62,12 @@ fn text(event: &WatchEvent) -> String {
         Some(Change::NextHop(c)) => {
             format!("session {}: no next hop for {}, which isn't sent", c.peer, c.family)
         }
-        Some(Change::Announcement(c)) if c.announced => format!("service {}: announced", c.service),
-        Some(Change::Announcement(c)) => format!("service {}: not announced ({})", c.service, c.reason),
+        Some(Change::Announcement(c)) if c.announced => {
+            format!("service {}: announced over {}", c.service, c.protocol)
+        }
+        Some(Change::Announcement(c)) => {
+            format!("service {}: not announced over {} ({})", c.service, c.protocol, c.reason)
+        }
         Some(Change::Allocation(c)) => {
             let held = if c.ips.is_empty() { "no address".to_owned() } else { c.ips.join(" ") };
             let pool = c.pool.as_ref().map(|p| format!(" from {p}")).unwrap_or_default();

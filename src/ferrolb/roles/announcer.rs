@@ -31,6 +31,8 @@ pub struct Announcer {
     told_services: BTreeMap<ServiceKey, String>,
     /// The groups that the wire thread was told of.
     groups: BTreeSet<GroupId>,
+    /// Whether nothing is announced over BGP, whatever is decided.
+    silent: bool,
     warned_of_node: bool,
 }
 
@@ -45,6 +47,7 @@ impl Announcer {
             issues: Issues::default(),
             told_services: BTreeMap::new(),
             groups: BTreeSet::new(),
+            silent: false,
             warned_of_node: false,
         }
     }
@@ -71,6 +74,16 @@ impl Announcer {
         self.desk.tell_outcome(outcome, &self.engine);
     }
 
+    /// Whether nothing is announced over BGP.
+    pub fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// From now on nothing is announced over BGP, or what is decided; everything has to be sent then.
+    pub fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
     /// Makes sessions and routes as they should be, whatever the wire thread has; `noticed` is when the change was noticed
     /// that this follows from.
     ///
@@ -81,7 +94,11 @@ impl Announcer {
         wire: &WireHandle,
         noticed: Option<Instant>,
     ) -> Result<(), String> {
-        let update = sessions::everything(&self.engine, &self.node, &mut self.groups);
+        let update = if self.silent {
+            sessions::nothing(&mut self.groups)
+        } else {
+            sessions::everything(&self.engine, &self.node, &mut self.groups)
+        };
         wire.apply(Update { noticed, ..update }).await.map_err(|e| e.to_string())
     }
 
@@ -95,6 +112,9 @@ impl Announcer {
         outcome: &Outcome,
         noticed: Option<Instant>,
     ) -> Result<(), String> {
+        if self.silent {
+            return Ok(());
+        }
         if outcome.reconfigured {
             self.send_everything(wire, noticed).await?;
         } else if !outcome.routes.is_empty() {

@@ -7,11 +7,13 @@
 mod keeper;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::beside::{self, Beside};
 use ferrolb_core::config::LastValid;
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
@@ -21,22 +23,21 @@ use ferrolb_core::types::NodeName;
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use self::keeper::{Keeper, Target, Wanted};
 use crate::cli::{ControllerArgs, WebhookMode};
 use crate::roles::issues::Issues;
+use crate::roles::start;
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::kube::kinds::{
     COMMUNITY, CONFIGURATION_STATE, CUSTOM_RESOURCE_DEFINITION, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD,
-    SERVICE,
+    REPLICA_SET, SERVICE,
 };
 use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
-use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
 /// The Lease that says who leads.
@@ -48,25 +49,11 @@ const FAREWELL: Duration = Duration::from_millis(800);
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &ControllerArgs) -> ExitCode {
-    log::init(args.log_level);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args)),
-        Err(e) => Err(format!("the runtime can't start: {e}")),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("ferrolb: {message}");
-            ExitCode::from(2)
-        }
-    }
+    start::run(args.log_level, serve(args))
 }
 
 async fn serve(args: &ControllerArgs) -> Result<(), String> {
-    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
-    let (mut terminate, mut interrupt) =
-        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let ended = start::ending()?;
     for (flag, why) in args.meaningless() {
         warn!(event = "flagWithoutMeaning", flag, "--{flag} is accepted and changes nothing: {why}");
     }
@@ -75,13 +62,7 @@ async fn serve(args: &ControllerArgs) -> Result<(), String> {
         .ok_or("which namespace do configuration objects live in? Outside a pod give --namespace NS, or set METALLB_NAMESPACE")?
         .into();
     let client = cluster::connect(args.kubeconfig.as_deref()).await?;
-    let stopped = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    work(args, client, namespace, stopped).await
+    work(args, client, namespace, ended).await
 }
 
 /// Works until `stopped`, and then ends in order.
@@ -178,7 +159,8 @@ async fn define_sessions(client: Client) {
     }
 }
 
-/// Everything that the controller needs to know, and nothing else: no Nodes, no endpoints, no Pods.
+/// Everything that the controller needs to know, and nothing else: no Nodes, no endpoints, no Pods. ReplicaSets, since those of
+/// another controller have pods as long as it runs.
 fn watches(namespace: &Arc<str>) -> Vec<Watch> {
     let status: fn(&Value) -> Value = |object| object.get("status").cloned().unwrap_or_default();
     let spec: fn(&Value) -> Value = |object| object.get("spec").cloned().unwrap_or_default();
@@ -189,6 +171,7 @@ fn watches(namespace: &Arc<str>) -> Vec<Watch> {
         Watch::within(&COMMUNITY, namespace),
         Watch::within(&CONFIGURATION_STATE, namespace).fields("metadata.name=controller").aside(status),
         Watch::within(&LEASE, namespace).fields(&format!("metadata.name={LEASE_NAME}")).aside(spec),
+        Watch::within(&REPLICA_SET, namespace).aside(beside::part),
     ]
 }
 
@@ -232,6 +215,9 @@ struct Controller {
     /// Whether everything there is was seen.
     complete: bool,
     leading: bool,
+    /// What is known of controllers that aren't FerroLB's, and those that this one stands back for.
+    beside: Beside,
+    others: BTreeSet<String>,
     writes: JoinSet<Ended>,
     metrics: Arc<Metrics>,
     desk: Desk,
@@ -271,6 +257,8 @@ impl Controller {
             election: Election::new(me, Timing::default()),
             complete: false,
             leading: false,
+            beside: Beside::new(namespace.clone()),
+            others: BTreeSet::new(),
             writes: JoinSet::new(),
             metrics,
             desk,
@@ -294,7 +282,7 @@ impl Controller {
     fn step(&mut self) -> tokio::time::Instant {
         let now = self.now();
         let mut wake = Some(now + Duration::from_secs(60));
-        if self.complete {
+        if self.complete && self.others.is_empty() {
             match self.election.decide(now, Timestamp::now()) {
                 Step::Wait(until) => wake = Some(until),
                 Step::Create(spec) => {
@@ -308,8 +296,8 @@ impl Controller {
                     self.write_lease(lease_patch(&resource_version, &spec))
                 }
             }
-            self.follow_election(now);
         }
+        self.follow_election(now);
         if self.leading {
             let metrics = self.metrics.clone();
             self.keeper.tick(now, || metrics.pools());
@@ -334,14 +322,14 @@ impl Controller {
 
     /// Leads, or stops leading, as the election says.
     fn follow_election(&mut self, now: Duration) {
-        let leads = self.election.leads(now);
+        let leads = self.others.is_empty() && self.election.leads(now);
         if leads == self.leading {
             return;
         }
         self.leading = leads;
         if leads {
             info!(event = "leading", "this controller gives addresses and writes");
-        } else {
+        } else if self.others.is_empty() {
             let holder = self.election.holder().unwrap_or_default();
             warn!(
                 event = "notLeading",
@@ -367,6 +355,11 @@ impl Controller {
             let lease = side.seen.as_ref().map(|seen| Lease::read(&seen.resource_version, &seen.kept));
             self.election.observe(lease, now);
         }
+        for side in batch.sides.iter().filter(|side| *side.kind == REPLICA_SET) {
+            let part = side.seen.as_ref().map(|seen| &seen.kept);
+            self.beside.saw(beside::Kind::ReplicaSet, &side.name.1, part);
+        }
+        self.look_around();
         if batch.initial {
             self.complete = true;
             if !batch.sides.iter().any(|side| *side.kind == LEASE) {
@@ -375,6 +368,27 @@ impl Controller {
         }
         let outcome = self.keeper.take(batch, now);
         self.tell(&outcome);
+    }
+
+    /// Sees which other controllers run, and tells where that differs.
+    fn look_around(&mut self) {
+        let others = self.beside.others(None).controllers;
+        if others == self.others {
+            return;
+        }
+        let names = others.iter().cloned().collect::<Vec<_>>().join(", ");
+        if others.is_empty() {
+            info!(event = "standingBackOver", "no other controllers run any more");
+        } else {
+            warn!(
+                event = "standingBack",
+                others = names,
+                "controllers that aren't FerroLB's run: this one gives no address and writes nothing until they are gone"
+            );
+        }
+        self.metrics.standing_back(!others.is_empty(), false);
+        self.desk.stands_back_for(others.clone(), false);
+        self.others = others;
     }
 
     /// A write ended.

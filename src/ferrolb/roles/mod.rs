@@ -9,3 +9,4 @@ pub mod services;
 pub mod sessions;
 pub mod speaker;
 pub mod standalone;
+pub mod start;

@@ -4,6 +4,7 @@
 //! is to be written then is the [`Ledger`]'s to say, and each write is a task of its own. Nothing here waits for anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use std::time::{Duration, Instant};
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::engine::{Engine, Outcome};
 use ferrolb_core::layer2;
-use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, View, Wanted};
+use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, Telling, View, Wanted};
 use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tracing::info;
 
 use crate::shell::bgp::{Event, Holding, SessionSpec};
 
@@ -44,6 +46,10 @@ pub struct Reports {
     uids: BTreeMap<ServiceKey, Arc<str>>,
     /// Whether every service has been looked at once.
     complete: bool,
+    /// Counts what makes an answer of the wire thread worthless, since other prefixes are wanted by now; and the services that
+    /// were decided about since it was asked.
+    generation: u64,
+    decided: BTreeSet<ServiceKey>,
 }
 
 struct Session {
@@ -57,6 +63,7 @@ pub struct Question {
     pub prefixes: Vec<IpNet>,
     /// For each service, each peer that is to have prefixes of it, and which of the above these are.
     services: Vec<(ServiceKey, Places)>,
+    generation: u64,
 }
 
 /// For each peer, places in the list of prefixes.
@@ -75,6 +82,8 @@ impl Reports {
             answered: BTreeSet::new(),
             uids: BTreeMap::new(),
             complete: false,
+            generation: 0,
+            decided: BTreeSet::new(),
         }
     }
 
@@ -106,8 +115,15 @@ impl Reports {
 
     /// Everything was decided for the first time, and the wire thread knows.
     pub fn start(&mut self, now: Instant, engine: &Engine) {
+        self.generation = self.generation.wrapping_add(1);
         self.configured(now, engine);
         self.look_at_all(now, engine);
+    }
+
+    /// After a time in which nothing was announced, and nothing told, as at the start.
+    pub fn begin_again(&mut self, now: Instant, engine: &Engine) {
+        self.sessions.clear();
+        self.start(now, engine);
     }
 
     /// Something was decided, and the wire thread knows.
@@ -115,6 +131,7 @@ impl Reports {
         if outcome.reconfigured {
             self.start(now, engine);
         } else if !outcome.decided.is_empty() {
+            self.decided.extend(outcome.decided.iter().cloned());
             self.unseen.extend(outcome.decided.iter().cloned());
             self.look_again(now, FIRST_LOOK);
         }
@@ -147,6 +164,12 @@ impl Reports {
                 self.event(key, "Normal", "nodeAssigned", &message);
             }
         }
+    }
+
+    /// It is known which speakers are alive, and what follows from that was told: from now on, what an earlier process claimed
+    /// and this one doesn't is deleted.
+    pub fn layer2_settled(&mut self) {
+        self.ledger.complete(Kind::ServiceL2Status);
     }
 
     /// An address has no interface to be answered for on.
@@ -217,7 +240,9 @@ impl Reports {
     /// The next question to the wire thread, where its time has come.
     pub fn question(&mut self, now: Instant, engine: &Engine) -> Option<Question> {
         self.look_at.take_if(|due| *due <= now)?;
-        let mut question = Question { prefixes: Vec::new(), services: Vec::new() };
+        let mut question =
+            Question { prefixes: Vec::new(), services: Vec::new(), generation: self.generation };
+        self.decided.clear();
         let mut places: BTreeMap<IpNet, usize> = BTreeMap::new();
         while question.services.len() < AT_ONCE {
             let Some(key) = self.unseen.pop_first() else { break };
@@ -238,9 +263,18 @@ impl Reports {
 
     /// What the wire thread said to it.
     pub fn answered(&mut self, now: Instant, question: Question, holdings: &[Holding]) {
+        if question.generation != self.generation {
+            // It is about prefixes that may not be wanted any more.
+            self.unseen.extend(question.services.into_iter().map(|(key, _)| key));
+            self.look_again(now, FIRST_LOOK);
+            return;
+        }
         let more = !self.unseen.is_empty();
         let holdings: BTreeMap<&Arc<str>, &Holding> = holdings.iter().map(|h| (&h.peer, h)).collect();
         for (key, peers) in question.services {
+            if self.decided.contains(&key) {
+                continue;
+            }
             let (mut sent, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
             for (peer, prefixes) in peers {
                 let view = self.sessions.get(&peer).map(|session| session.standing.view());
@@ -268,7 +302,6 @@ impl Reports {
             if !self.complete {
                 self.complete = true;
                 self.ledger.complete(Kind::ServiceBgpStatus);
-                self.ledger.complete(Kind::ServiceL2Status);
             }
         }
     }
@@ -289,13 +322,29 @@ impl Reports {
 
     /// An event about a Service.
     fn event(&mut self, key: &ServiceKey, type_: &str, reason: &str, message: &str) {
-        let now = Timestamp::now();
-        let time = format!("{now:.0}");
+        let unique = Timestamp::now().as_nanosecond();
+        self.event_named(key, &format!("{unique:x}"), [type_, reason, message]);
+    }
+
+    /// No node announces a Service. Whoever tells the same again gives the event the same name, so that there is one.
+    pub fn not_announced(&mut self, telling: &Telling) {
+        let Telling { service, why, number } = telling;
+        let Some((_, reason)) = why.first() else { return };
+        let mut hash = DefaultHasher::new();
+        (self.uids.get(service), telling.text(), number).hash(&mut hash);
+        let message = format!("no node announces it: {}", telling.text());
+        info!(event = "notAnnounced", %service, "{message}");
+        let name = format!("{:016x}", hash.finish());
+        self.event_named(service, &name, ["Warning", reason.code(), &message]);
+    }
+
+    fn event_named(&mut self, key: &ServiceKey, name: &str, [type_, reason, message]: [&str; 3]) {
+        let time = format!("{:.0}", Timestamp::now());
         let body: Value = json!({
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": format!("{}.{:x}", key.name, now.as_nanosecond()),
+                "name": format!("{}.{name}", key.name),
                 "namespace": &*key.namespace,
             },
             "involvedObject": {
@@ -369,3 +418,6 @@ impl Reports {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,12 @@ pub fn everything(engine: &Engine, node: &NodeName, known: &mut BTreeSet<GroupId
     }
 }
 
+/// No session and no route, whatever the wire thread has.
+pub fn nothing(known: &mut BTreeSet<GroupId>) -> Update {
+    let groups = std::mem::take(known).into_iter().map(|gone| (gone, GroupChange::Drop));
+    Update { sessions: Some(vec![]), groups: groups.collect(), ..Update::default() }
+}
+
 /// Only what differs.
 pub fn changes(routes: &[RouteChange]) -> Update {
     let mut groups: BTreeMap<GroupId, Vec<_>> = BTreeMap::new();

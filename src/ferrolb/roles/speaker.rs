@@ -7,6 +7,7 @@
 
 mod leases;
 mod supply;
+mod teller;
 mod writes;
 
 use std::collections::BTreeSet;
@@ -16,29 +17,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ferrolb_core::alloc::{Allocator, Mode};
+use ferrolb_core::beside::{Beside, Others};
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, Outcome};
 use ferrolb_core::proxy::{self, LOCAL_LIMIT, Probe, Start};
 use ferrolb_core::types::{NodeName, ServiceKey};
 use futures::future::BoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::leases::Leases;
-use self::supply::{Supplied, Supply};
+use self::supply::{Supplied, Supply, Takers};
+use self::teller::Teller;
 use self::writes::Writes;
 use crate::cli::SpeakerArgs;
 use crate::roles::announcer::Announcer;
 use crate::roles::reports::{Question, Reports};
-use crate::roles::{answering, sessions};
+use crate::roles::{answering, sessions, start};
 use crate::shell::bgp::{self, Holding, WireConfig, WireEnded, WireHandle, WireObserver};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
-use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 use crate::shell::{kube as cluster, net, proxy as node_proxy};
 
@@ -52,31 +53,11 @@ const PROXY_QUESTIONS: usize = 16;
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &SpeakerArgs) -> ExitCode {
-    log::init(args.log_level);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args)),
-        Err(e) => Err(format!("the runtime can't start: {e}")),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("ferrolb: {message}");
-            ExitCode::from(2)
-        }
-    }
+    start::run(args.log_level, serve(args))
 }
 
 async fn serve(args: &SpeakerArgs) -> Result<(), String> {
-    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
-    let (mut terminate, mut interrupt) =
-        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let ended = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let ended = start::ending()?;
     tokio::pin!(ended);
     let namespace = args.namespace.clone().filter(|n| !n.is_empty()).or_else(cluster::own_namespace);
     let namespace: Arc<str> = namespace
@@ -97,6 +78,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let mut supply = Supply::new(client.clone(), &node, &namespace, &session_namespace);
     health.supplied_by(supply.watches());
     let mut leases = Leases::new(client.clone(), &namespace, &node);
+    let mut teller = Teller::new(client.clone(), &namespace, &node);
     let mut writes = Writes::new(client, &session_namespace, &namespace);
     let mut reports = Reports::new(node.clone(), Writes::ledger(&node, args.status_writes));
 
@@ -104,7 +86,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let started = async {
         while !supply.is_complete() {
             let supplied = supply.next().await;
-            speaker.take(supplied, &mut reports, &mut leases, &mut supply);
+            speaker.take(supplied, &mut reports, &mut leases, &mut teller, &mut supply);
         }
         if args.wait_for_kube_proxy {
             wait_for_kube_proxy(&speaker.proxy_addresses()).await;
@@ -142,13 +124,17 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         health: health.clone(),
     };
     let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
+    speaker.announcer.set_silent(!speaker.others.here.is_empty());
+    leases.stand_back(!speaker.others.anywhere.is_empty());
     speaker.announcer.send_everything(&wire, None).await?;
     health.answers(layer2.observer());
     health.started(wire.observer());
     if args.wait_for_kube_proxy {
         speaker.announcer.engine.hold_new_locals();
     }
-    reports.start(Instant::now(), &speaker.announcer.engine);
+    if !speaker.announcer.is_silent() {
+        reports.start(Instant::now(), &speaker.announcer.engine);
+    }
     if args.status_writes > 0 {
         supply.begin_reports();
     }
@@ -156,30 +142,38 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let mut asked: Option<BoxFuture<'static, Asked>> = None;
     loop {
         let now = Instant::now();
-        reports.handle_timeout(now, &speaker.announcer.engine);
-        if asked.is_none() {
-            asked = reports.question(now, &speaker.announcer.engine).map(|q| ask(observer.clone(), q));
+        let mut timer = None;
+        // Who leaves announcing to others leaves telling to them too: their objects have the same names.
+        if !speaker.announcer.is_silent() {
+            reports.handle_timeout(now, &speaker.announcer.engine);
+            if asked.is_none() {
+                asked = reports.question(now, &speaker.announcer.engine).map(|q| ask(observer.clone(), q));
+            }
+            if args.status_writes > 0 && teller.step(&speaker.announcer.engine) && supply.knows_all_nodes() {
+                for telling in teller.due(now, &speaker.announcer.engine) {
+                    reports.not_announced(&telling);
+                }
+            }
+            writes.begin(reports.ledger(), now);
+            let timers = [reports.next_timeout(now, asked.is_some()), teller.next_timeout()];
+            timer = timers.into_iter().flatten().min();
         }
-        writes.begin(reports.ledger(), now);
-        let timer = reports.next_timeout(now, asked.is_some());
         tokio::select! {
             supplied = supply.next() => {
                 let noticed = supplied.noticed;
-                let outcome = speaker.take(supplied, &mut reports, &mut leases, &mut supply);
+                let outcome = speaker.take(supplied, &mut reports, &mut leases, &mut teller, &mut supply);
+                teller.decided(&speaker.announcer.engine, &outcome);
                 speaker.send(&wire, &layer2, &outcome, noticed, &mut reports).await?;
+                speaker.stand_back(&wire, &mut leases, &mut reports).await?;
                 // Others may have come or gone.
-                let outcome = speaker.set_live(&leases);
-                speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
+                speaker.follow(&leases, &wire, &layer2, &mut reports).await?;
             }
             key = released(&mut speaker.waiting) => {
                 let outcome = speaker.announcer.engine.release(&key);
                 speaker.announcer.tell(&outcome);
                 speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
             }
-            () = leases.next() => {
-                let outcome = speaker.set_live(&leases);
-                speaker.send(&wire, &layer2, &outcome, None, &mut reports).await?;
-            }
+            () = leases.next() => speaker.follow(&leases, &wire, &layer2, &mut reports).await?,
             event = layer2_heard.recv() => match event {
                 Some(event) => {
                     answering::log(&event);
@@ -203,6 +197,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
                 reports.answered(Instant::now(), question, &holdings);
             }
             () = writes.ended(reports.ledger()) => {}
+            () = teller.next() => {}
             question = speaker.announcer.desk.next() => speaker.announcer.desk.answer(question, &speaker.announcer.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = until(timer) => {}
@@ -295,6 +290,9 @@ async fn released(waiting: &mut JoinSet<ServiceKey>) -> ServiceKey {
 
 struct Speaker {
     announcer: Announcer,
+    /// What is known of speakers that aren't FerroLB's, and those that this one stands back for.
+    beside: Beside,
+    others: Others,
     /// Services that wait for the node's proxy.
     waiting: JoinSet<ServiceKey>,
     questions: Arc<Semaphore>,
@@ -325,6 +323,8 @@ impl Speaker {
         let (desk, inquirer) = Desk::new(Scope { node: node.clone(), namespace: namespace.clone(), class });
         let speaker = Speaker {
             announcer: Announcer::new(engine, desk, metrics, node.clone()),
+            beside: Beside::new(namespace.clone()),
+            others: Others::default(),
             waiting: JoinSet::new(),
             questions: Arc::new(Semaphore::new(PROXY_QUESTIONS)),
         };
@@ -337,6 +337,7 @@ impl Speaker {
         mut supplied: Supplied,
         reports: &mut Reports,
         leases: &mut Leases,
+        teller: &mut Teller,
         supply: &mut Supply,
     ) -> Outcome {
         for problem in &supplied.problems {
@@ -350,8 +351,10 @@ impl Speaker {
         let metrics = &self.announcer.metrics;
         metrics.changes(supplied.changes.len(), supplied.problems.len(), supplied.cleared.len());
         supplied.remove_old_nodes(&self.announcer.engine, &self.announcer.node);
-        supplied.sides.give(reports, leases, &self.announcer.node);
+        let mut takers = Takers { reports, leases, teller, beside: &mut self.beside };
+        supplied.sides.give(&self.announcer.node, &mut takers);
         let outcome = self.announcer.apply(supplied.changes, None);
+        self.look_around();
         if outcome.reconfigured {
             supply.follow(&self.announcer.engine);
             if self.announcer.engine.config().has_l2_advertisements && !leases.in_use() {
@@ -362,16 +365,77 @@ impl Speaker {
         outcome
     }
 
+    /// Sees who else announces, and tells where that differs.
+    fn look_around(&mut self) {
+        let Announcer { engine, node, metrics, desk, .. } = &mut self.announcer;
+        let labels = engine.world().nodes().find(|n| n.name == *node).map(|n| &n.labels);
+        let others = self.beside.others(labels);
+        if others == self.others {
+            return;
+        }
+        let names = others.anywhere.iter().cloned().collect::<Vec<_>>().join(", ");
+        match (others.here.is_empty(), others.anywhere.is_empty()) {
+            (false, _) => {
+                warn!(
+                    event = "standingBack",
+                    others = names,
+                    "speakers that aren't FerroLB's run on this node: it announces nothing until they are gone"
+                );
+            }
+            (true, false) => {
+                warn!(
+                    event = "standingBack",
+                    others = names,
+                    protocol = "layer2",
+                    "speakers that aren't FerroLB's run on other nodes: this one answers for nothing on layer 2 until they are gone; over BGP it announces"
+                );
+            }
+            (true, true) => info!(event = "standingBackOver", "no other speakers run any more"),
+        }
+        metrics.standing_back(!others.anywhere.is_empty(), !others.here.is_empty());
+        desk.stands_back_for(others.anywhere.clone(), !others.here.is_empty());
+        self.others = others;
+    }
+
+    /// Leaves to those speakers what is theirs, or begins.
+    async fn stand_back(
+        &mut self,
+        wire: &WireHandle,
+        leases: &mut Leases,
+        reports: &mut Reports,
+    ) -> Result<(), String> {
+        leases.stand_back(!self.others.anywhere.is_empty());
+        let silent = !self.others.here.is_empty();
+        if silent != self.announcer.is_silent() {
+            self.announcer.set_silent(silent);
+            self.announcer.send_everything(wire, None).await?;
+            if !silent {
+                reports.begin_again(Instant::now(), &self.announcer.engine);
+            }
+        }
+        Ok(())
+    }
+
     /// Layer 2 is between the speakers that are alive now.
-    fn set_live(&mut self, leases: &Leases) -> Outcome {
-        if !leases.in_use() {
-            return Outcome::default();
+    async fn follow(
+        &mut self,
+        leases: &Leases,
+        wire: &WireHandle,
+        layer2: &Layer2Handle,
+        reports: &mut Reports,
+    ) -> Result<(), String> {
+        let settled = leases.is_settled();
+        if leases.in_use() {
+            let outcome = self.announcer.engine.set_live(leases.alive());
+            if !outcome.layer2_announcements.is_empty() {
+                self.announcer.tell(&outcome);
+            }
+            self.send(wire, layer2, &outcome, None, reports).await?;
         }
-        let outcome = self.announcer.engine.set_live(leases.alive());
-        if !outcome.layer2_announcements.is_empty() {
-            self.announcer.tell(&outcome);
+        if settled {
+            reports.layer2_settled();
         }
-        outcome
+        Ok(())
     }
 
     /// What differs goes to the wire thread, and then it is to be told.

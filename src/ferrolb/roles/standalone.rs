@@ -5,7 +5,6 @@
 //! *wire* and *layer2* threads, and then the state to its file. End: the sessions are closed with a Cease and nothing is
 //! answered any more, then the state is written.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,16 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{Engine, EngineOptions, Outcome, SourceChange};
-use ferrolb_core::types::{GroupId, NodeName, ServiceKey};
+use ferrolb_core::types::NodeName;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::cli::StandaloneArgs;
-use crate::roles::issues::Issues;
-use crate::roles::{answering, services, sessions};
-use crate::shell::bgp::{self, Update, WireConfig, WireHandle};
+use crate::roles::announcer::Announcer;
+use crate::roles::{answering, sessions, start};
+use crate::shell::bgp::{self, WireConfig};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::net;
@@ -31,7 +30,6 @@ use crate::shell::state::{Standing, State, StateDirectory};
 use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
-use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
 /// The name of this role.
@@ -44,26 +42,14 @@ const STATE_DELAY: Duration = Duration::from_millis(200);
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &StandaloneArgs) -> ExitCode {
     sys::keep_few_arenas();
-    log::init(args.log_level);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args)),
-        Err(e) => Err(format!("the runtime can't start: {e}")),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("ferrolb: {message}");
-            ExitCode::from(2)
-        }
-    }
+    start::run(args.log_level, serve(args))
 }
 
 async fn serve(args: &StandaloneArgs) -> Result<(), String> {
-    let signals = |kind| signal(kind).map_err(|e| format!("signals can't be handled: {e}"));
-    let (mut terminate, mut interrupt) =
-        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let mut inspect = signals(SignalKind::user_defined1())?;
+    let ended = start::ending()?;
+    tokio::pin!(ended);
+    let mut inspect =
+        signal(SignalKind::user_defined1()).map_err(|e| format!("signals can't be handled: {e}"))?;
     let (mut state_directory, state) = match &args.state {
         Some(path) => StateDirectory::open(path).map(|(d, s)| (Some(d), s))?,
         None => (None, State::default()),
@@ -86,10 +72,10 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         .await
         .map_err(|e| format!("the addresses of this machine can't be read through netlink: {e}"))?;
     let (events, mut heard) = mpsc::channel(EVENTS);
-    let written = standalone.metrics.clone();
+    let written = standalone.announcer.metrics.clone();
     let wire = bgp::spawn(WireConfig {
-        node: standalone.node.clone(),
-        internal_ipv4: sessions::internal_ipv4(&standalone.engine, &standalone.node),
+        node: standalone.announcer.node.clone(),
+        internal_ipv4: sessions::internal_ipv4(&standalone.announcer.engine, &standalone.announcer.node),
         addresses,
         events,
         written: Box::new(move |after| written.converged(after)),
@@ -109,7 +95,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
         health: health.clone(),
     };
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
-    standalone.send_everything(&wire, None).await?;
+    standalone.announcer.send_everything(&wire, None).await?;
     send_addresses(&layer2, &initial).await?;
     health.answers(layer2.observer());
     health.started(wire.observer());
@@ -130,7 +116,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 let kept = !batch.changes.iter().all(SourceChange::is_of_endpoints);
                 let outcome = standalone.take(batch);
                 send_addresses(&layer2, &outcome).await?;
-                standalone.send(&wire, &outcome, noticed).await?;
+                standalone.announcer.send(&wire, &outcome, Some(noticed)).await?;
                 if kept {
                     state_due.get_or_insert_with(|| tokio::time::Instant::now() + STATE_DELAY);
                 }
@@ -138,7 +124,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
             event = heard.recv() => match event {
                 Some(event) => {
                     sessions::log(&event);
-                    standalone.desk.tell_session(&event);
+                    standalone.announcer.desk.tell_session(&event);
                 }
                 None => return Err("the thread of the BGP sessions has ended; start again, and report what it logged".to_owned()),
             },
@@ -146,15 +132,14 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 Some(event) => answering::log(&event),
                 None => return Err("the thread of layer 2 has ended; start again, and report what it logged".to_owned()),
             },
-            question = standalone.desk.next() => standalone.desk.answer(question, &standalone.engine),
+            question = standalone.announcer.desk.next() => standalone.announcer.desk.answer(question, &standalone.announcer.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());
                 state_due = None;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut ended => break,
         }
     }
     info!(event = "shutdown", "closing the sessions");
@@ -173,18 +158,7 @@ async fn send_addresses(layer2: &Layer2Handle, outcome: &Outcome) -> Result<(), 
 }
 
 struct Standalone {
-    engine: Engine,
-    /// Where those who look in ask and are told.
-    desk: Desk,
-    metrics: Arc<Metrics>,
-    node: NodeName,
-    /// What is wrong with the configuration, as last told.
-    issues: Issues,
-    /// Services of which it was told that they have no address, and why.
-    told_services: BTreeMap<ServiceKey, String>,
-    /// The groups that the wire thread was told of.
-    groups: BTreeSet<GroupId>,
-    warned_of_node: bool,
+    announcer: Announcer,
     warned_of_liveness: bool,
 }
 
@@ -207,17 +181,8 @@ impl Standalone {
             namespace: args.namespace.as_str().into(),
             class: args.class().map(Into::into),
         });
-        let standalone = Standalone {
-            engine,
-            desk,
-            metrics,
-            node,
-            issues: Issues::default(),
-            told_services: BTreeMap::new(),
-            groups: BTreeSet::new(),
-            warned_of_node: false,
-            warned_of_liveness: false,
-        };
+        let announcer = Announcer::new(engine, desk, metrics, node);
+        let standalone = Standalone { announcer, warned_of_liveness: false };
         (standalone, inquirer)
     }
 
@@ -225,69 +190,43 @@ impl Standalone {
     fn take(&mut self, batch: Batch) -> Outcome {
         for problem in &batch.problems {
             error!(event = "manifestError", error = %problem, "a manifest can't be read; what it held before stays");
-            self.desk.tell_manifest(problem.to_string(), false);
+            self.announcer.desk.tell_manifest(problem.to_string(), false);
         }
         for problem in &batch.cleared {
             info!(event = "manifestErrorCleared", error = %problem, "this is mended");
-            self.desk.tell_manifest(problem.to_string(), true);
+            self.announcer.desk.tell_manifest(problem.to_string(), true);
         }
         for skipped in source::skipped_warnings(&batch.skipped) {
             warn!(event = "manifestSkipped", object = %skipped.object(), "{}", skipped.message);
         }
-        self.metrics.batch(&batch);
-        let outcome = self.engine.apply(batch.changes, Some(Timestamp::now()));
-        self.metrics.outcome(&self.engine, &outcome);
+        self.announcer.metrics.batch(&batch);
+        let outcome = self.announcer.apply(batch.changes, Some(Timestamp::now()));
         if outcome.reconfigured {
-            self.tell_configuration();
+            self.warn_of_liveness();
         }
-        services::log(&outcome, self.engine.allocator(), &mut self.told_services);
-        self.desk.tell_outcome(&outcome, &self.engine);
         outcome
     }
 
-    fn tell_configuration(&mut self) {
-        self.issues.tell(self.engine.config(), &self.desk);
-        let known = self.engine.nodes().iter().any(|n| n.name == self.node);
-        if !known && !self.warned_of_node {
-            warn!(event = "nodeUnknown", node = %self.node, "no Node of this name in the manifests: nothing is announced until there is, or --node names another");
-        }
-        self.warned_of_node = !known;
-        let shared = self.engine.config().has_l2_advertisements && self.engine.nodes().len() > 1;
+    fn warn_of_liveness(&mut self) {
+        let engine = &self.announcer.engine;
+        let shared = engine.config().has_l2_advertisements && engine.nodes().len() > 1;
         if shared && !self.warned_of_liveness {
             warn!(
                 event = "layer2WithoutLiveness",
-                nodes = self.engine.nodes().len(),
+                nodes = engine.nodes().len(),
                 "on layer 2 every Node of the manifests counts as alive: what a dead one owns stays dark until its Node is taken out of the manifests of the others"
             );
         }
         self.warned_of_liveness = shared;
     }
 
-    /// Sessions and routes as they should be, whatever the wire thread has.
-    async fn send_everything(&mut self, wire: &WireHandle, noticed: Option<Instant>) -> Result<(), String> {
-        let update = sessions::everything(&self.engine, &self.node, &mut self.groups);
-        wire.apply(Update { noticed, ..update }).await.map_err(|e| e.to_string())
-    }
-
-    /// What follows from a change that was noticed then.
-    async fn send(&mut self, wire: &WireHandle, outcome: &Outcome, noticed: Instant) -> Result<(), String> {
-        let noticed = Some(noticed);
-        if outcome.reconfigured {
-            self.send_everything(wire, noticed).await?;
-        } else if !outcome.routes.is_empty() {
-            let update = Update { noticed, ..sessions::changes(&outcome.routes) };
-            wire.apply(update).await.map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
     /// The state as it stands, where there is a place for it.
     fn write_state(&self, directory: Option<&mut StateDirectory>) {
         let Some(directory) = directory else { return };
         let state = Standing {
-            holdings: self.engine.allocator().holdings(),
-            last_valid: self.engine.last_valid(),
-            first_seen: self.engine.first_seen(),
+            holdings: self.announcer.engine.allocator().holdings(),
+            last_valid: self.announcer.engine.last_valid(),
+            first_seen: self.announcer.engine.first_seen(),
         };
         if let Err(message) = directory.write(&state) {
             error!(event = "stateNotWritten", error = %message, "a restart would forget the latest changes");

@@ -119,6 +119,7 @@ fn status() -> GetStatusResponse {
             name: "metrics".into(),
             why: "127.0.0.1:7472: Address already in use (os error 98)".into(),
         }],
+        standing_back_for: vec![],
     }
 }
 
@@ -161,6 +162,14 @@ fn the_exit_status_says_whether_something_is_wrong() {
     status.failed_checks.clear();
     status.allocations.truncate(1);
     assert!(is_fine(&status, show(false, false, false)));
+    status.standing_back_for =
+        vec!["DaemonSet metallb-system/speaker (quay.io/metallb/speaker:v0.16.1)".into()];
+    assert!(!is_fine(&status, show(false, false, false)));
+    let text = for_people(&status, show(false, false, false));
+    assert!(
+        text.contains("Left to these, while they run") && text.contains("metallb-system/speaker"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Leases {
     node_uid: Option<Arc<str>>,
     members: Members,
     in_use: bool,
+    /// Whether this speaker leaves layer 2 to others than FerroLB.
+    back: bool,
     /// From when on it counts who is alive.
     settled: Instant,
     /// Whether the lease was ever taken.
@@ -53,6 +55,7 @@ impl Leases {
             node_uid: None,
             members: Members::new(node.clone()),
             in_use: false,
+            back: false,
             settled: Instant::now(),
             taken: false,
             due: Instant::now(),
@@ -70,15 +73,39 @@ impl Leases {
     pub fn begin(&mut self) {
         if !self.in_use {
             self.in_use = true;
-            let now = Instant::now();
-            self.due = now;
-            self.settled = now.checked_add(SETTLE).unwrap_or(now);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        let now = Instant::now();
+        self.due = now;
+        self.settled = now.checked_add(SETTLE).unwrap_or(now);
+    }
+
+    /// Layer 2 is left to others than FerroLB from now on, or no more: the lease is given up, or taken again.
+    pub fn stand_back(&mut self, back: bool) {
+        if back == self.back {
+            return;
+        }
+        self.back = back;
+        self.under_way = None;
+        if !back {
+            self.settle();
+        } else if std::mem::take(&mut self.taken) {
+            let (write, client) = (self.surrender(), self.client.clone());
+            self.under_way = Some(Box::pin(async move { write.perform(&client).await }));
         }
     }
 
     /// Whether layer 2 is in use.
     pub fn in_use(&self) -> bool {
         self.in_use
+    }
+
+    /// Whether it is known who is alive, this speaker among them, or that doesn't matter.
+    pub fn is_settled(&self) -> bool {
+        !self.in_use || (!self.back && self.taken && Instant::now() >= self.settled)
     }
 
     /// A lease was seen, or is gone.
@@ -100,13 +127,21 @@ impl Leases {
 
     /// The nodes whose speaker is alive, none at the very beginning; `None`: that doesn't matter at present.
     pub fn alive(&self) -> Option<BTreeSet<NodeName>> {
-        let settled = Instant::now() >= self.settled;
+        let settled = !self.back && Instant::now() >= self.settled;
         self.in_use.then(|| if settled { self.members.alive().clone() } else { BTreeSet::new() })
     }
 
     /// Waits for what is due, and does it. Dropping the future loses nothing.
     pub async fn next(&mut self) {
         if !self.in_use {
+            return std::future::pending().await;
+        }
+        if self.back {
+            if let Some(under_way) = &mut self.under_way {
+                // Whether it is taken or not: others see it run out.
+                under_way.await;
+                self.under_way = None;
+            }
             return std::future::pending().await;
         }
         if self.under_way.is_none() && self.due <= Instant::now() {
@@ -170,10 +205,15 @@ impl Leases {
         if !self.taken {
             return;
         }
-        let patch = json!({"spec": {"holderIdentity": "", "renewTime": now()}});
-        let write = self.write(Act::Patch { name: self.name(), patch, status: false });
+        let write = self.surrender();
         // If it doesn't arrive, they take over when it has run out.
         let _ = tokio::time::timeout(LAST_WORDS, write.perform(&self.client)).await;
+    }
+
+    /// The write that gives the lease up.
+    fn surrender(&self) -> Write {
+        let patch = json!({"spec": {"holderIdentity": "", "renewTime": now()}});
+        self.write(Act::Patch { name: self.name(), patch, status: false })
     }
 
     /// The write that renews the lease, or makes it.

@@ -4,24 +4,22 @@
 //! has node selectors, so that every node comes to the same verdict on a configuration; in full while there is layer 2,
 //! whose election is between nodes. What was needed once goes on to be watched until the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use ferrolb_core::beside::{self, Beside};
 use ferrolb_core::engine::{Engine, SourceChange};
 use ferrolb_core::report::{self, Object};
 use ferrolb_core::types::{NodeName, ServiceKey};
 use ferrolb_core::world::{ConfigObject, Object as WorldObject, ObjectId};
-use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::leases::{self, Leases};
+use super::teller::{self, Teller};
 use crate::roles::reports::Reports;
 use crate::shell::kube::kinds::{self, Kind, Watch};
 use crate::shell::kube::{Batch, ObjectProblem, Side, Source, WatchId, Watches};
-
-/// How often it is asked whether a watch that was begun has a complete list.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Which of the other Nodes are watched, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +43,10 @@ pub struct Supply {
     begun: bool,
     /// Whether the other Nodes are being listed: nothing is given until they are.
     widening: bool,
-    /// Kinds of status objects that are watched, and of which not all have come yet.
-    unlisted: BTreeSet<report::Kind>,
+    /// The watches of status objects of which not all have come yet.
+    unlisted: BTreeMap<WatchId, report::Kind>,
+    /// The watch of the teller's Lease.
+    teller: Option<WatchId>,
 }
 
 /// What came together.
@@ -72,6 +72,8 @@ pub struct Sides {
     sides: Vec<Side>,
     /// Kinds of status objects that are completely known with this.
     listed: Vec<report::Kind>,
+    /// Whether it is known with this whether the teller's Lease is there.
+    teller_listed: bool,
 }
 
 impl Supply {
@@ -100,6 +102,8 @@ impl Supply {
             Watch::all(&kinds::NODE).keeping(nothing).fields(&format!("metadata.name={node}")),
         ];
         let watches = watches.into_iter().chain(configuration.map(|kind| Watch::within(kind, namespace)));
+        let makers = [&kinds::DAEMON_SET, &kinds::CONTROLLER_REVISION];
+        let watches = watches.chain(makers.map(|kind| Watch::within(kind, namespace).aside(beside::part)));
         Supply {
             source: Source::new(client, watches),
             node: node.clone(),
@@ -110,7 +114,8 @@ impl Supply {
             pending: Supplied::default(),
             begun: false,
             widening: false,
-            unlisted: BTreeSet::new(),
+            unlisted: BTreeMap::new(),
+            teller: None,
         }
     }
 
@@ -127,25 +132,42 @@ impl Supply {
     /// What has changed; first, all there is. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Supplied {
         loop {
-            let waiting = self.widening || !self.unlisted.is_empty();
-            tokio::select! {
-                batch = self.source.next() => self.pending.add(batch),
-                () = tokio::time::sleep(TICK), if waiting => {}
-            }
-            if waiting {
-                self.see_what_is_complete();
-            }
-            if !self.widening && !self.pending.is_empty() {
+            let batch = self.source.next().await;
+            self.take(batch);
+            if !self.widening {
                 self.begun = true;
                 return std::mem::take(&mut self.pending);
             }
         }
     }
 
+    /// What a watch lists comes together with the word that it is all: known objects that aren't in it are gone, and must not
+    /// be taken for that a moment too early or too late.
+    fn take(&mut self, batch: Batch) {
+        for id in &batch.completed {
+            if self.others_watch == Some(*id) {
+                self.widening = false;
+                self.pending.other_nodes = true;
+            }
+            self.pending.sides.listed.extend(self.unlisted.remove(id));
+            self.pending.sides.teller_listed |= self.teller == Some(*id);
+        }
+        self.pending.add(batch);
+    }
+
     /// Watches what this configuration needs.
     pub fn follow(&mut self, engine: &Engine) {
         let needed = engine.world().config_objects().map(|object| needed_by(object)).max();
-        let needed = needed.unwrap_or(Others::None);
+        self.widen(needed.unwrap_or(Others::None));
+    }
+
+    /// Watches all Nodes in full; whether they are known.
+    pub fn knows_all_nodes(&mut self) -> bool {
+        self.widen(Others::Full);
+        !self.widening
+    }
+
+    fn widen(&mut self, needed: Others) {
         if needed <= self.others {
             return;
         }
@@ -169,8 +191,12 @@ impl Supply {
         self.source.begin(watch);
     }
 
-    /// Watches the status objects that a speaker writes.
+    /// Watches the status objects that a speaker writes, and who tells of Services.
     pub fn begin_reports(&mut self) {
+        let watch = Watch::within(&kinds::LEASE, &self.namespace)
+            .fields(&format!("metadata.name={}", teller::NAME))
+            .aside(|object| object.get("spec").cloned().unwrap_or_default());
+        self.teller = Some(self.source.begin(watch));
         for kind in report::Kind::ALL {
             let namespace = match kind {
                 report::Kind::BgpSessionState => &self.session_namespace,
@@ -184,29 +210,8 @@ impl Supply {
             if kind != report::Kind::ServiceL2Status {
                 watch.labels = format!("{}={}", kind.node_label(), self.node);
             }
-            self.source.begin(watch);
-            self.unlisted.insert(kind);
-        }
-    }
-
-    fn see_what_is_complete(&mut self) {
-        let watches = self.source.watches();
-        let missing = watches.missing();
-        let nodes = self.widening && !missing.iter().any(|(kind, _)| **kind == kinds::NODE);
-        let listed = self.unlisted.iter().copied();
-        let listed: Vec<report::Kind> =
-            listed.filter(|kind| !missing.iter().any(|(missing, _)| *missing == kube_kind(*kind))).collect();
-        // What stands as complete has been sent; it may not have been received yet.
-        while let Some(batch) = self.source.next().now_or_never() {
-            self.pending.add(batch);
-        }
-        if nodes {
-            self.widening = false;
-            self.pending.other_nodes = true;
-        }
-        for kind in listed {
-            self.unlisted.remove(&kind);
-            self.pending.sides.listed.push(kind);
+            let id = self.source.begin(watch);
+            self.unlisted.insert(id, kind);
         }
     }
 }
@@ -224,6 +229,22 @@ fn needed_by(object: &ConfigObject) -> Others {
     }
 }
 
+/// Who takes what is known beside the world.
+pub struct Takers<'a> {
+    /// Status objects, and the UIDs of Services.
+    pub reports: &'a mut Reports,
+    /// The leases of speakers.
+    pub leases: &'a mut Leases,
+    /// The Lease of who tells of Services.
+    pub teller: &'a mut Teller,
+    /// DaemonSets.
+    pub beside: &'a mut Beside,
+}
+
+fn is_tellers(side: &Side) -> bool {
+    *side.kind == kinds::LEASE && *side.name.1 == *teller::NAME
+}
+
 /// The kind of a status object, as it is watched and written.
 pub fn kube_kind(kind: report::Kind) -> &'static Kind {
     match kind {
@@ -235,10 +256,6 @@ pub fn kube_kind(kind: report::Kind) -> &'static Kind {
 }
 
 impl Supplied {
-    fn is_empty(&self) -> bool {
-        self.noticed.is_none() && self.sides.listed.is_empty() && !self.other_nodes
-    }
-
     fn add(&mut self, batch: Batch) {
         let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
         self.changes.extend(changes);
@@ -269,8 +286,13 @@ impl Supplied {
 
 impl Sides {
     /// Hands all of it over.
-    pub fn give(self, reports: &mut Reports, leases: &mut Leases, node: &NodeName) {
-        let mut objects: Vec<(report::Kind, Object)> = Vec::new();
+    pub fn give(self, node: &NodeName, to: &mut Takers<'_>) {
+        let Takers { reports, leases, teller, beside } = to;
+        if self.teller_listed && !self.sides.iter().any(|side| is_tellers(side)) {
+            teller.saw(None);
+        }
+        // The last word on each status object; `None`: it is gone.
+        let mut objects: BTreeMap<(report::Kind, Arc<str>), Option<Object>> = BTreeMap::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
                 reports.service(ServiceKey { namespace, name }, seen.map(|seen| seen.uid));
@@ -279,21 +301,27 @@ impl Sides {
                     leases.owned_by(seen.uid.clone());
                     reports.ledger().owned_by(seen.uid);
                 }
+            } else if *kind == kinds::LEASE && *name == *teller::NAME {
+                teller.saw(seen.as_ref());
             } else if *kind == kinds::LEASE {
                 leases.saw(Instant::now(), &name, seen.as_ref().map(|seen| &seen.kept));
+            } else if *kind == kinds::DAEMON_SET {
+                beside.saw(beside::Kind::DaemonSet, &name, seen.as_ref().map(|seen| &seen.kept));
+            } else if *kind == kinds::CONTROLLER_REVISION {
+                beside.saw(beside::Kind::ControllerRevision, &name, seen.as_ref().map(|seen| &seen.kept));
             } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
-                match seen {
-                    Some(seen) => objects.extend(Object::read(of, &seen.kept).map(|object| (of, object))),
-                    None => reports.ledger().gone(of, &name),
-                }
+                objects.insert((of, name), seen.and_then(|seen| Object::read(of, &seen.kept)));
             }
         }
         for kind in self.listed {
-            let of_kind = objects.extract_if(.., |(of, _)| *of == kind);
-            reports.listed(kind, of_kind.map(|(_, object)| object).collect());
+            let of_kind = objects.extract_if(.., |(of, _), _| *of == kind);
+            reports.listed(kind, of_kind.filter_map(|(_, object)| object).collect());
         }
-        for (kind, object) in objects {
-            reports.ledger().saw(kind, object);
+        for ((kind, name), object) in objects {
+            match object {
+                Some(object) => reports.ledger().saw(kind, object),
+                None => reports.ledger().gone(kind, &name),
+            }
         }
     }
 }

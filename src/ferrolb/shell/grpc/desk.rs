@@ -1,10 +1,10 @@
 //! Where the main loop answers questions and tells what changes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_core::decide::Reason;
+use ferrolb_core::decide::{Protocol, Reason};
 use ferrolb_core::engine::{Announcement, Engine, Outcome, Snapshot};
 use ferrolb_core::plan::{self, Context, Only};
 use ferrolb_core::types::{Issue, NodeName, ObjectKey, ServiceKey};
@@ -21,6 +21,8 @@ use crate::shell::bgp::Event;
 const QUESTIONS: usize = 16;
 /// How many changes a watcher may lag behind.
 const CHANGES: usize = 4096;
+/// Why a service isn't announced that would be: beside the reasons that are decided.
+const STANDING_BACK: &str = "standingBack";
 
 /// What the role is about: the same for all its life.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub(super) struct Standing {
     pub(super) scope: Scope,
     pub(super) engine: Snapshot,
     pub(super) manifest_errors: BTreeSet<String>,
+    pub(super) standing_back_for: BTreeSet<String>,
     explains_nothing: Option<&'static str>,
 }
 
@@ -59,8 +62,8 @@ pub(super) struct Explained {
 /// Changes from now on, and how things stood before.
 pub(super) struct Watch {
     pub(super) before: Standing,
-    /// Whether the node announces each service that has an address, or why not.
-    pub(super) announcements: HashMap<ServiceKey, Option<Reason>>,
+    /// Whether the node announces each service that has an address, or why not, over each protocol.
+    pub(super) announcements: Vec<(ServiceKey, Protocol, Option<&'static str>)>,
     pub(super) changes: broadcast::Receiver<WatchEvent>,
 }
 
@@ -76,6 +79,9 @@ pub struct Desk {
     questions: mpsc::Receiver<Question>,
     changes: broadcast::Sender<WatchEvent>,
     manifest_errors: BTreeSet<String>,
+    /// Who else runs, so that the role leaves something to them; and whether that is all that it would announce over BGP.
+    standing_back_for: BTreeSet<String>,
+    silent: bool,
     /// Why nothing is explained here.
     explains_nothing: Option<&'static str>,
 }
@@ -88,14 +94,27 @@ impl Desk {
     pub fn new(scope: Scope) -> (Desk, Inquirer) {
         let (sender, questions) = mpsc::channel(QUESTIONS);
         let (changes, _) = broadcast::channel(CHANGES);
-        let desk =
-            Desk { scope, questions, changes, manifest_errors: BTreeSet::new(), explains_nothing: None };
+        let desk = Desk {
+            scope,
+            questions,
+            changes,
+            manifest_errors: BTreeSet::new(),
+            standing_back_for: BTreeSet::new(),
+            silent: false,
+            explains_nothing: None,
+        };
         (desk, Inquirer { questions: sender })
     }
 
     /// The role can't explain what becomes of a Service, for this reason.
     pub fn explains_nothing(&mut self, why: &'static str) {
         self.explains_nothing = Some(why);
+    }
+
+    /// The role leaves something to these; and, where `silent`, all that it would announce over BGP.
+    pub fn stands_back_for(&mut self, others: BTreeSet<String>, silent: bool) {
+        self.standing_back_for = others;
+        self.silent = silent;
     }
 
     /// The next question; never, where nobody can ask any more. Dropping the future loses nothing.
@@ -113,7 +132,7 @@ impl Desk {
             Question::Standing(answer) => drop(answer.send(self.standing(engine))),
             Question::Watch(answer) => drop(answer.send(Watch {
                 before: self.standing(engine),
-                announcements: engine.routes().reasons().clone(),
+                announcements: self.announcements(engine),
                 changes: self.changes.subscribe(),
             })),
         }
@@ -124,6 +143,7 @@ impl Desk {
             scope: self.scope.clone(),
             engine: engine.snapshot(),
             manifest_errors: self.manifest_errors.clone(),
+            standing_back_for: self.standing_back_for.clone(),
             explains_nothing: self.explains_nothing,
         }
     }
@@ -137,16 +157,33 @@ impl Desk {
             let allocation = engine.allocator().get(key).cloned().unwrap_or_default();
             self.tell(Change::Allocation(convert::allocation(key, &allocation)));
         }
-        for (key, change) in &outcome.announcements {
-            self.tell(announcement(
-                key,
-                match change {
-                    Announcement::Announced => None,
-                    Announcement::NoAddress => Some("noIPAllocated"),
-                    Announcement::NotAnnounced(reason) => Some(reason.code()),
-                },
-            ));
+        let bgp = outcome.announcements.iter().map(|change| (Protocol::Bgp, change));
+        let layer2 = outcome.layer2_announcements.iter().map(|change| (Protocol::Layer2, change));
+        for (protocol, (key, change)) in bgp.chain(layer2) {
+            let reason = match change {
+                Announcement::Announced => None,
+                Announcement::NoAddress => Some("noIPAllocated"),
+                Announcement::NotAnnounced(reason) => Some(reason.code()),
+            };
+            self.tell(announcement(key, protocol, self.reason(protocol, reason)));
         }
+    }
+
+    /// Why a service isn't announced, where it could be.
+    fn reason(&self, protocol: Protocol, reason: Option<&'static str>) -> Option<&'static str> {
+        // On layer 2 nobody is alive then, so that nobody is the owner.
+        reason.or((protocol == Protocol::Bgp && self.silent).then_some(STANDING_BACK))
+    }
+
+    fn announcements(&self, engine: &Engine) -> Vec<(ServiceKey, Protocol, Option<&'static str>)> {
+        let code = |reason: Option<Reason>| reason.map(Reason::code);
+        let bgp = engine.routes().reasons().iter();
+        let bgp = bgp.map(|(key, reason)| (key, Protocol::Bgp, self.reason(Protocol::Bgp, code(*reason))));
+        let layer2 = engine.addresses().reasons();
+        let layer2 = layer2.map(|(key, reason)| (key, Protocol::Layer2, code(reason)));
+        let mut all: Vec<_> = bgp.chain(layer2).map(|(key, p, reason)| (key.clone(), p, reason)).collect();
+        all.sort();
+        all
     }
 
     /// Tells that an issue of the configuration came or went.
@@ -218,10 +255,16 @@ impl Standing {
         let json = serde_json::to_string(&explanation)
             .map_err(|e| Status::internal(format!("can't write JSON: {e}")))?;
         let ips = || decisions.allocator.get(&service).map(|a| a.ips.clone()).unwrap_or_default();
+        let mut text = explanation.to_string();
+        for other in &self.standing_back_for {
+            text.push_str(&format!("\nLeft to {other} while that runs, whatever is decided above.\n"));
+        }
         Ok(Explained {
             json,
-            text: explanation.to_string(),
-            fine: explanation.error.is_none() && explanation.is_announced(),
+            text,
+            fine: explanation.error.is_none()
+                && explanation.is_announced()
+                && self.standing_back_for.is_empty(),
             own: asked_node.is_none_or(|asked| asked == *node).then(ips),
         })
     }
@@ -240,14 +283,10 @@ impl Watch {
         let issues =
             config.errors.iter().map(|i| (true, i)).chain(config.warnings.iter().map(|i| (false, i)));
         let manifests = self.before.manifest_errors.iter().map(|m| manifest_change(m, false));
-        let mut announcements: Vec<_> = self.announcements.iter().collect();
-        announcements.sort_by(|a, b| a.0.cmp(b.0));
         let changes = manifests
             .chain(issues.map(|(error, issue)| Change::Issue(convert::issue_change(error, issue, false))))
             .chain(self.before.allocations().into_iter().map(Change::Allocation))
-            .chain(
-                announcements.into_iter().map(|(key, reason)| announcement(key, reason.map(|r| r.code()))),
-            );
+            .chain(self.announcements.iter().map(|(key, p, reason)| announcement(key, *p, *reason)));
         changes.map(|change| event(change, true)).collect()
     }
 }
@@ -261,11 +300,12 @@ fn manifest_change(message: &str, cleared: bool) -> Change {
     Change::Manifest(ManifestChange { message: message.to_owned(), cleared })
 }
 
-fn announcement(service: &ServiceKey, reason: Option<&str>) -> Change {
+fn announcement(service: &ServiceKey, protocol: Protocol, reason: Option<&str>) -> Change {
     Change::Announcement(AnnouncementChange {
         service: service.to_string(),
         announced: reason.is_none(),
         reason: reason.unwrap_or_default().to_owned(),
+        protocol: protocol.as_str().to_owned(),
     })
 }
 

@@ -25,7 +25,7 @@ use super::convert;
 use super::desk::{Explained, Inquirer, event};
 use super::socket::{self, Listener, SocketFile};
 use crate::shell::bgp::{SessionStatus, WireObserver};
-use crate::shell::layer2::Layer2Observer;
+use crate::shell::layer2::{AddressStatus, Layer2Observer};
 use crate::shell::telemetry::health::Health;
 
 /// How long the main loop and the wire thread may take to answer.
@@ -137,6 +137,12 @@ impl Service {
         let sessions = within("the thread of the BGP sessions", wire.sessions(routes)).await?;
         sessions.map_err(|e| Status::unavailable(e.to_string()))
     }
+
+    async fn layer2(&self) -> Result<Vec<AddressStatus>, Status> {
+        let Some(layer2) = &self.about.layer2 else { return Ok(vec![]) };
+        let addresses = within("the thread of layer 2", layer2.addresses()).await?;
+        addresses.map_err(|e| Status::unavailable(e.to_string()))
+    }
 }
 
 #[tonic::async_trait]
@@ -156,11 +162,7 @@ impl Introspection for Service {
                 return Err(Status::not_found(format!("there is no session with a BGPPeer {peer:?}")));
             }
         }
-        let layer2 = match &self.about.layer2 {
-            Some(layer2) => within("the thread of layer 2", layer2.addresses()).await?,
-            None => Ok(vec![]),
-        };
-        let layer2 = layer2.map_err(|e| Status::unavailable(e.to_string()))?;
+        let layer2 = self.layer2().await?;
         let now = Instant::now();
         Ok(Response::new(GetStatusResponse {
             role: self.about.role.to_owned(),
@@ -176,6 +178,7 @@ impl Introspection for Service {
             errors: config.errors.iter().map(convert::issue).collect(),
             warnings: config.warnings.iter().map(convert::issue).collect(),
             manifest_errors: standing.manifest_errors.iter().cloned().collect(),
+            standing_back_for: standing.standing_back_for.iter().cloned().collect(),
             layer2_addresses: layer2.iter().map(convert::layer2_address).collect(),
             failed_checks: failed
                 .into_iter()
@@ -193,15 +196,16 @@ impl Introspection for Service {
         let explained = tokio::task::spawn_blocking(move || standing.explain(&request)).await;
         let Explained { json, text, fine, own } =
             explained.map_err(|e| Status::internal(format!("can't explain: {e}")))??;
-        let sent = match own {
-            None => vec![],
-            Some(ips) => {
-                let sessions = self.sessions(true).await?;
-                let asked = sessions.iter().filter(|s| peer.is_empty() || *s.peer == *peer);
-                asked.map(|s| convert::sent(s, &ips)).collect()
-            }
-        };
-        Ok(Response::new(ExplainResponse { json, text, fine, sent }))
+        let (mut sent, mut answered) = (vec![], vec![]);
+        if let Some(ips) = own {
+            let sessions = self.sessions(true).await?;
+            let asked = sessions.iter().filter(|s| peer.is_empty() || *s.peer == *peer);
+            sent = asked.map(|s| convert::sent(s, &ips)).collect();
+            let layer2 = if peer.is_empty() { self.layer2().await? } else { vec![] };
+            let of_service = layer2.iter().filter(|status| ips.contains(&status.address));
+            answered = of_service.map(convert::layer2_address).collect();
+        }
+        Ok(Response::new(ExplainResponse { json, text, fine, sent, answered }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchEvent, Status>> + Send>>;

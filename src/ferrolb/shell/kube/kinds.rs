@@ -85,6 +85,10 @@ pub static SERVICE_ACCOUNT: Kind = kind("", "v1", "ServiceAccount", "serviceacco
 pub static DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments", true);
 /// `apps` DaemonSet.
 pub static DAEMON_SET: Kind = kind("apps", "v1", "DaemonSet", "daemonsets", true);
+/// `apps` ReplicaSet: what makes the pods of a Deployment.
+pub static REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets", true);
+/// `apps` ControllerRevision: a template that a DaemonSet has or had.
+pub static CONTROLLER_REVISION: Kind = kind("apps", "v1", "ControllerRevision", "controllerrevisions", true);
 /// `admissionregistration.k8s.io` ValidatingWebhookConfiguration.
 pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = kind(
     "admissionregistration.k8s.io",

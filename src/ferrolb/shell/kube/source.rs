@@ -65,6 +65,9 @@ pub struct Batch {
     pub problems: Vec<ObjectProblem>,
     /// The problems that are there no more.
     pub cleared: Vec<ObjectProblem>,
+    /// The watches whose objects are all known with this, for the first time: those that were given so far, in this batch and
+    /// before it.
+    pub completed: Vec<WatchId>,
     /// When the API server's first word of all this arrived.
     pub noticed: Instant,
 }
@@ -81,6 +84,8 @@ pub struct Source {
     next: u64,
     /// The watches that have no complete list yet, as long as nothing was given.
     awaited: Option<BTreeSet<WatchId>>,
+    /// The watches that had a complete list.
+    complete: BTreeSet<WatchId>,
     pending: Pending,
 }
 
@@ -92,6 +97,7 @@ struct Pending {
     places: HashMap<(&'static str, Name), Place>,
     problems: Vec<ObjectProblem>,
     cleared: Vec<ObjectProblem>,
+    completed: Vec<WatchId>,
     noticed: Option<Instant>,
 }
 
@@ -115,6 +121,7 @@ impl Source {
             ending: BTreeMap::new(),
             next: 0,
             awaited: Some(BTreeSet::new()),
+            complete: BTreeSet::new(),
             pending: Pending::default(),
         };
         for watch in watches {
@@ -203,6 +210,9 @@ impl Source {
         {
             awaited.remove(&told.id);
         }
+        if told.synced && self.complete.insert(told.id) {
+            self.pending.completed.push(told.id);
+        }
         if !told.changes.is_empty() {
             self.pending.noticed.get_or_insert(told.noticed);
         }
@@ -214,7 +224,7 @@ impl Source {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.places.is_empty() && self.completed.is_empty()
     }
 
     /// The later change of an object takes the place of the earlier.
@@ -256,6 +266,7 @@ impl Pending {
             sides: self.sides.into_iter().flatten().collect(),
             problems: self.problems,
             cleared: self.cleared,
+            completed: self.completed,
             noticed: self.noticed.unwrap_or_else(Instant::now),
         }
     }

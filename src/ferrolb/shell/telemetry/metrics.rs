@@ -206,6 +206,14 @@ const PROCESS: Table<Board> = &[
     (gauge("ferrolb_manifest_problems", &[], "Files and documents that can't be read"), |b| {
         b.manifest_problems
     }),
+    (
+        gauge(
+            "ferrolb_standing_back",
+            &[],
+            "1 while addresses, or announcements, are left to a controller or speakers that aren't FerroLB's",
+        ),
+        |b| u64::from(b.standing_back),
+    ),
 ];
 
 const BUILD: Declared = gauge("ferrolb_build_info", &["version"], "1, for the version that runs");
@@ -265,6 +273,9 @@ struct Board {
     config_errors: u64,
     config_warnings: u64,
     manifest_problems: u64,
+    standing_back: bool,
+    /// Whether nothing is announced over BGP for that.
+    silent: bool,
     pools: Arc<BTreeMap<Arc<str>, Size>>,
     /// Shared with a scrape while that is answered, so that neither waits for the other.
     services: Arc<BTreeMap<ServiceKey, Shown>>,
@@ -350,6 +361,13 @@ impl Metrics {
         }
     }
 
+    /// Whether anything is left to others than FerroLB, and whether all that this node would announce over BGP is.
+    pub fn standing_back(&self, standing_back: bool, silent: bool) {
+        let mut board = self.board();
+        board.standing_back = standing_back;
+        board.silent = silent;
+    }
+
     /// What followed from a change was written `after` it was noticed.
     pub fn converged(&self, after: Duration) {
         self.convergence.observe(after.as_secs_f64());
@@ -397,7 +415,7 @@ impl Metrics {
             }
         }
         let announced = board.services.iter().flat_map(|(key, shown)| {
-            let bgp = shown.ips.iter().filter(|_| shown.announced).map(|ip| ("bgp", ip));
+            let bgp = shown.ips.iter().filter(|_| shown.announced && !board.silent).map(|ip| ("bgp", ip));
             let labels = |(protocol, ip): (&str, &IpAddr)| {
                 vec![key.to_string(), protocol.to_owned(), self.node.clone(), ip.to_string()]
             };

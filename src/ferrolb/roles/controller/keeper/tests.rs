@@ -119,6 +119,7 @@ impl Lab {
             sides: vec![],
             problems: vec![],
             cleared: vec![],
+            completed: vec![],
             noticed: std::time::Instant::now(),
         };
         for Folded { name, change, side, .. } in folded {

@@ -5,10 +5,10 @@ PYTHON := /usr/bin/python3
 LAB := lab
 KUBE := kube
 
-.PHONY: help check test test-kube interop interop-doc demo lab-up lab-down kube-build kube-up kube-down golden crds deploy dist bench fuzz setup
+.PHONY: help check test test-kube interop interop-doc conformance-doc demo demo-kube lab-up lab-down kube-build kube-up kube-down golden crds deploy dist binary sbom image bench bench-kube fuzz setup
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) fmt --all --check
@@ -20,7 +20,10 @@ test: setup ## everything, live labs included (root; within 30 minutes)
 	$(PYTHON) testbed/suite.py
 
 test-kube: setup ## controller and speaker in a real Kubernetes cluster, which is built once in some 13 minutes (root)
-	$(PYTHON) testbed/tests/run.py kube_cache kube_lab kube_controller kube_speaker
+	$(PYTHON) testbed/tests/run.py kube_cache chart kube_deploy kube_lab kube_controller kube_speaker conform_bgp conform_bgp_selectors conform_bgp_sessions conform_state conform_assignment conform_layer2 conform_webhook
+
+conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
+	$(PYTHON) testbed/conformance.py
 
 interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)
 	$(PYTHON) testbed/interop.py $(ROUTER)
@@ -30,6 +33,9 @@ interop-doc: setup ## writes docs/interoperability.md from a run against all of 
 
 demo: setup ## a tour: three nodes, a real router, and what happens when a node goes away (root)
 	$(PYTHON) testbed/demo.py
+
+demo-kube: setup ## the walkthrough in a real Kubernetes cluster: layer 2, BGP, a node lost (root; builds Kubernetes once, in some 13 minutes)
+	$(PYTHON) testbed/kubedemo.py
 
 lab-up: setup ## the demo's lab, left standing to play in (root)
 	$(PYTHON) testbed/demo.py --up $(LAB)
@@ -52,21 +58,43 @@ golden: ## writes the expected outputs of the golden scenarios anew; review the 
 crds: ## writes the CRDs in config/crd anew
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api crd
 
-deploy: ## writes deploy/ferrolb.yaml anew, from config/crd, config/rbac and deploy/parts
+deploy: ## writes deploy/ferrolb.yaml anew, from config and deploy/parts, and the version where it stands in deploy
 	FERROLB_UPDATE=1 $(CARGO) test --locked --package ferrolb-api deploy
 
 bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=full writes docs/benchmarks.md (root)
 	$(CARGO) build --locked --release --package ferrolb
 	$(PYTHON) testbed/bench/run.py $(if $(filter full,$(BENCH)),--full)
 
+bench-kube: setup ## controller and speaker at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root, about a quarter of an hour)
+	$(CARGO) build --locked --release --package ferrolb
+	$(PYTHON) testbed/bench/kubebench.py
+
 FUZZ_SECONDS ?= 60
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)
 	sh fuzz/run.sh $(FUZZ_SECONDS) $(TARGET)
 
-# glibc without musl; the explicit target keeps the flag away from build scripts and macros.
-DIST_TARGET := $(shell uname -m)-unknown-linux-gnu
-dist: ## a static, small binary for shipping
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile dist --target $(DIST_TARGET) --package ferrolb
+# The one place of the version is Cargo.toml.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+MACHINE := $(shell uname -m)
+
+dist: binary sbom ## a static, small binary for shipping, and what is in it; DIST_ARCH=aarch64 for another machine
+
+# glibc without musl; the explicit target keeps the flag away from build scripts and macros. Another architecture is linked by
+# Debian's cross compiler: gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
+DIST_ARCH ?= $(MACHINE)
+DIST_TARGET := $(DIST_ARCH)-unknown-linux-gnu
+DIST_LINKER := $(if $(filter $(MACHINE),$(DIST_ARCH)),cc,$(DIST_ARCH)-linux-gnu-gcc)
+binary: ## the binary alone
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile dist --target $(DIST_TARGET) \
+		--config 'target.$(DIST_TARGET).linker="$(DIST_LINKER)"' --package ferrolb
+
+sbom: ## a bill of materials (CycloneDX 1.5) of that binary, from Cargo.lock
+	$(PYTHON) deploy/sbom.py --target $(DIST_TARGET)
+
+DOCKER ?= docker
+IMAGE ?= localhost/ferrolb
+image: ## the container image IMAGE:VERSION (localhost/ferrolb), with DOCKER (docker)
+	$(DOCKER) build --file deploy/Dockerfile --tag $(IMAGE):$(VERSION) .
 
 setup:
 	@sh testbed/setup.sh

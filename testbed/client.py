@@ -3,6 +3,8 @@
 
     client.py spread --to ADDRESS --count N
         N HTTP requests, each over a TCP connection of its own from a port of its own.
+    client.py ask --to ADDRESS --rate R --seconds S
+        R HTTP requests a second, each over a TCP connection of its own. Prints JSON lines as `watch` does.
     client.py watch --to ADDRESS --flows N --rate R --seconds S
         R requests a second, in turn from N fixed ports, each a flow of its own. Prints one JSON line a request:
         {"at": start, "flow": number, "node": name or null, "ms": duration}; `at` is the machine's monotonic clock.
@@ -44,6 +46,11 @@ def _parser():
     spread.add_argument("--to", required=True, metavar="ADDRESS")
     spread.add_argument("--count", type=int, default=300)
     spread.set_defaults(act=_spread)
+    ask = verbs.add_parser("ask", help="the same over HTTP, each request over a connection of its own")
+    ask.add_argument("--to", required=True, metavar="ADDRESS")
+    ask.add_argument("--rate", type=float, default=20.0, help="requests a second")
+    ask.add_argument("--seconds", type=float, default=10.0)
+    ask.set_defaults(act=_ask_on)
     watch = verbs.add_parser("watch", help="ask at a steady rate and print what became of each request")
     watch.add_argument("--to", required=True, metavar="ADDRESS")
     watch.add_argument("--flows", type=int, default=100)
@@ -72,12 +79,21 @@ async def _watch(target, options):
         local = (any_address, FIRST_PORT + number)
         _, flow = await loop.create_datagram_endpoint(Flow, local_addr=local)
         flows.append(flow)
+    await _paced(options, lambda number: _report(number % options.flows, flows[number % options.flows].ask(target)))
+
+
+async def _ask_on(target, options):
+    # Any port will do, so the kernel chooses.
+    await _paced(options, lambda number: _report(number, _ask(target, 0)))
+
+
+async def _paced(options, act):
+    """Begins `act(number)` at the rate that was asked for, however long each takes."""
     begun = time.monotonic()
     answers = []
     for number in range(int(options.rate * options.seconds)):
         await asyncio.sleep(begun + number / options.rate - time.monotonic())
-        flow = number % options.flows
-        answers.append(asyncio.create_task(_report(flow, flows[flow], target)))
+        answers.append(asyncio.create_task(act(number)))
     await asyncio.gather(*answers)
 
 
@@ -113,9 +129,9 @@ class Flow(asyncio.DatagramProtocol):
             del self.waiting[number]
 
 
-async def _report(number, flow, target):
+async def _report(number, answer):
     started = time.monotonic()
-    node = await flow.ask(target)
+    node = await answer
     ms = round((time.monotonic() - started) * 1000, 2)
     print(json.dumps({"at": round(started, 5), "flow": number, "node": node, "ms": ms}), flush=True)
 
@@ -141,7 +157,7 @@ async def _body(loop, connection):
     while chunk := await loop.sock_recv(connection, 4096):
         answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
-    return body.decode().strip() if head.startswith(b"HTTP/1.0 200") else None
+    return body.decode().strip() if head.split(b" ")[1:2] == [b"200"] else None
 
 
 def _family(target):

@@ -7,45 +7,20 @@
 
 import argparse
 import os
-import shlex
-import signal
-import subprocess
 import sys
 import time
 
 from labkit import build
-from labkit.build import BuildError
 from labkit.rack import NODES, ORDERS, WEB4, WEB6, Rack, fair
 from labkit.runner import LAB, LabError
-from labkit.topology import TopologyError
-from labkit.wait import Late
-
-WIDTH = 100
-
-
-class Disproved(Exception):
-    """Something that the tour claims turned out not to be so."""
+from labkit.tour import Disproved, guarded, inside, row, run, say, title
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--up", metavar="NAME", help="bring the lab up under this name and leave it standing")
     options = parser.parse_args()
-    # An orderly end on SIGTERM too: the `finally` below takes the lab down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        prepare()
-        if options.up:
-            leave_standing(options.up)
-        else:
-            tour()
-    except (BuildError, Disproved, LabError, Late, TopologyError) as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ndemo: interrupted; the lab is gone", file=sys.stderr)
-        return 130
-    return 0
+    return guarded("demo", prepare, (lambda: leave_standing(options.up)) if options.up else tour)
 
 
 def prepare():
@@ -76,16 +51,16 @@ def tour():
 def sessions(rack):
     title("Sessions, as the router sees them")
     say("Each node has a session over IPv4, for its IPv4 routes, and one over IPv6.")
-    inside(rack, "tor", "vtysh -c 'show bgp summary'")
+    inside(rack.lab, "tor", "vtysh -c 'show bgp summary'")
 
 
 def routes(rack):
     title("Routes and next hops, as the router sees them")
     say("`web` has an endpoint on every node: three paths, of which FRR installs all (multipath).")
-    inside(rack, "tor", f"vtysh -c 'show bgp ipv4 unicast {WEB4}/32'")
+    inside(rack.lab, "tor", f"vtysh -c 'show bgp ipv4 unicast {WEB4}/32'")
     say("This is what the router's kernel forwards by. `orders` (externalTrafficPolicy Local) has its only endpoint on n2.")
     for address in (WEB4, WEB6, ORDERS):
-        inside(rack, "tor", f"ip route show {address}")
+        inside(rack.lab, "tor", f"ip route show {address}")
 
 
 def spread(rack):
@@ -111,12 +86,12 @@ def endpoint_moves(rack):
     changed = rack.edit("orders.yaml", "nodeName: n2", "nodeName: n3")
     rack.wait_hops(ORDERS, {"n3"})
     say(f"{(time.monotonic() - changed) * 1000:.0f} ms from the edit until the router's kernel has it:")
-    inside(rack, "tor", f"ip route show {ORDERS}")
+    inside(rack.lab, "tor", f"ip route show {ORDERS}")
     say("Now it isn't ready any more, and nobody announces the address.")
     changed = rack.edit("orders.yaml", "ready: true", "ready: false")
     rack.wait_hops(ORDERS, set())
     say(f"{(time.monotonic() - changed) * 1000:.0f} ms from the edit until the route is gone from the router's kernel:")
-    inside(rack, "tor", f"ip route show {ORDERS}")
+    inside(rack.lab, "tor", f"ip route show {ORDERS}")
     rack.edit("orders.yaml", "nodeName: n3, conditions: { ready: false }", "nodeName: n2, conditions: { ready: true }")
     rack.wait_hops(ORDERS, {"n2"})
 
@@ -134,7 +109,7 @@ def node_gone(rack):
     say("n2 loses power: FerroLB, the HTTP server and the link at once. A client goes on asking `web` all the while, 200 times a"
         " second, in turn from 100 source ports, and reports what *it* noticed.")
     loss = rack.lose("n2", WEB4)
-    inside(rack, "tor", f"ip route show {WEB4}")
+    inside(rack.lab, "tor", f"ip route show {WEB4}")
     rows = (
         ("requests, of which lost", f"{loss.requests}, {loss.lost}"),
         ("gap that the client saw", f"{loss.gap_ms:.0f} ms (measured in steps of {loss.period_ms:.0f} ms)"),
@@ -142,7 +117,7 @@ def node_gone(rack):
         ("other flows that moved", f"{loss.moved} (the router shares all flows out anew, over two next hops)"),
     )
     for label, value in rows:
-        print(f"    {label:<26} {value}", flush=True)
+        row(label, value)
     if loss.unanswered:
         raise Disproved(f"{loss.unanswered} flows are still without an answer")
     rack.wait_hops(WEB4, NODES.keys() - {"n2"})
@@ -168,49 +143,6 @@ def leave_standing(name):
     for command, what in things:
         print(f"    {command:<{width}}   {what}")
     print(f"\nTake it down with `{'make lab-down' if name == 'lab' else f'{os.path.relpath(LAB)} down {name}'}`.")
-
-
-def title(text):
-    print(f"\n\n=== {text} {'=' * (WIDTH - len(text) - 5)}", flush=True)
-
-
-def say(text):
-    """A paragraph, wrapped."""
-    line = ""
-    print()
-    for word in text.split():
-        if len(line) + len(word) + 1 > WIDTH:
-            print(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    print(line, flush=True)
-
-
-def inside(rack, node, command):
-    """Shows a command and its output, run inside a node."""
-    print(f"\n  {node}$ {command}", flush=True)
-    output = rack.lab.run(node, family_aware(shlex.split(command)))
-    indent(output or "(nothing)")
-
-
-def family_aware(argv):
-    """`ip route show 2001:..` needs telling that it is about IPv6, unlike a person who reads it."""
-    if argv[:2] == ["ip", "route"] and ":" in argv[-1]:
-        return ["ip", "-6", *argv[1:]]
-    return argv
-
-
-def run(shown, argv):
-    """Shows a command and its output, run here."""
-    print(f"\n  $ {shlex.join(shown)}", flush=True)
-    done = subprocess.run(argv, capture_output=True, text=True)
-    indent(done.stdout + done.stderr)
-
-
-def indent(output):
-    for line in output.splitlines():
-        if line.strip():
-            print(f"    {line}", flush=True)
 
 
 if __name__ == "__main__":

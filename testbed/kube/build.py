@@ -1,4 +1,4 @@
-"""Builds Kubernetes from pinned modules, once."""
+"""Builds Kubernetes, and helm for the tests of the chart, from pinned modules, once."""
 
 import os
 import re
@@ -11,8 +11,10 @@ from kube import cache
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / "tools"
+HELM = HERE / "tools-helm"
 COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 NICENESS = 10
+FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 GO_FOLDERS = ("/usr/local/go/bin", "/usr/lib/go/bin")
 
 
@@ -41,19 +43,33 @@ def _build(draft, flags):
     say(f"built {', '.join(COMMANDS)}")
 
 
+def helm():
+    """The program helm, built where there is none; `tools-helm/go.mod` pins it."""
+    pins = [HELM / name for name in ("go.mod", "go.sum", "tools.go")]
+    number = re.search(r"helm\.sh/helm/v3 (v\S+)", (HELM / "go.mod").read_text(encoding="utf-8"))[1]
+    flags = [*FLAGS, "-ldflags", f"-s -w -X helm.sh/helm/v3/internal/version.version={number}"]
+    return cache.folder("helm", cache.key(*pins, *flags, os.uname().machine), lambda draft: _build_helm(draft, number, flags)) / "helm"
+
+
+def _build_helm(draft, number, flags):
+    say(f"building helm {number}, once: 2 to 5 minutes on two cores")
+    go(["build", *flags, "-o", str(draft / "helm"), "helm.sh/helm/v3/cmd/helm"], HELM)
+
+
 def _flags():
     """Small and reproducible; without the `-X` the version would read v0.0.0-master."""
     number = version()
     major, minor = re.match(r"v(\d+)\.(\d+)", number).groups()
     stamps = {"gitVersion": number, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     stamped = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
-    return ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", f"-s -w {stamped}"]
+    return [*FLAGS, "-ldflags", f"-s -w {stamped}"]
 
 
 def go(arguments, folder):
-    """Runs Go without cgo, as a neighbour that lets others go first."""
+    """Runs Go without cgo, as a neighbour that lets others go first. `folder`'s go.mod says how new it has to be."""
     path = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
-    needed = re.search(r"^go (\d+\.\d+)", (TOOLS / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    module = next(file for file in (Path(folder) / "go.mod", TOOLS / "go.mod") if file.exists())
+    needed = re.search(r"^go (\d+\.\d+)", module.read_text(encoding="utf-8"), re.MULTILINE)[1]
     remedy = f"install Go {needed} or newer from https://go.dev/dl/ (Debian 12's own is too old), then run this again"
     if not path:
         raise BuildError(f"there is no Go toolchain here: {remedy}")
@@ -61,7 +77,7 @@ def go(arguments, folder):
     said = subprocess.run([path, "version"], capture_output=True, text=True).stdout
     found = re.search(r"go(\d+)\.(\d+)", said)
     if not found or tuple(map(int, found.groups())) < tuple(map(int, needed.split("."))):
-        raise BuildError(f"{said.strip() or path} can't build Kubernetes {version()}: {remedy}")
+        raise BuildError(f"{said.strip() or path} can't build what {module} asks for: {remedy}")
     step = max(0, NICENESS - os.nice(0))
     if subprocess.run(["nice", "-n", str(step), path, *arguments], cwd=folder, env=env).returncode != 0:
         raise BuildError(f"`go {arguments[0]}` failed in {folder}; what it said stands above")

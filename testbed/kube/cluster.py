@@ -5,6 +5,7 @@
         cluster.in_ns("client", "curl", "-s", "http://192.168.1.240/")
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -71,6 +72,26 @@ class Cluster:
                 cgroups.make(cluster._cgroup(node))
             lab.build(cluster._plan, at_once=True)
             cluster._start()
+        except BaseException:
+            lab.down()
+            raise
+        return cluster
+
+    @classmethod
+    def api_alone(cls, *others):
+        """etcd and the API server without Kubernetes' nodes, for what only an API server can judge. It ends with this process.
+
+        `others` are nodes of the network that are there besides, with nothing running in them.
+        """
+        prepare()
+        lab = Lab.claim(f"kube-api-{os.getpid()}", keep=False)
+        try:
+            cluster = cls(lab)
+            config.write(cluster.state, lab.cgroup, "nftables")
+            nodes = {name: cluster._plan.nodes[name] for name in ("wire", CONTROL_PLANE, *others)}
+            links = [link for link in cluster._plan.links if all(end.node in nodes for end in link)]
+            lab.build(dataclasses.replace(cluster._plan, nodes=nodes, links=links))
+            cluster._start_api()
         except BaseException:
             lab.down()
             raise
@@ -199,11 +220,7 @@ class Cluster:
 
     def _start(self):
         """Each thing as soon as what it needs is there."""
-        self.start_program(CONTROL_PLANE, "etcd")
-        self.start_program(CONTROL_PLANE, "kube-apiserver")
-        self._everywhere(self._start_containerd)
-        with self._explained((CONTROL_PLANE, "etcd"), (CONTROL_PLANE, "kube-apiserver")):
-            self.wait_api()
+        self._start_api(lambda: self._everywhere(self._start_containerd))
         self.start_program(CONTROL_PLANE, "kube-controller-manager")
         self.start_program(CONTROL_PLANE, "kube-scheduler")
         self._everywhere(self._start_kubelet)
@@ -211,6 +228,13 @@ class Cluster:
             self.wait_nodes()
             # Pods are refused before.
             until("the default account", lambda: self.kubectl("get", "serviceaccount", "default", check=False), READY_SECONDS)
+
+    def _start_api(self, meanwhile=lambda: None):
+        self.start_program(CONTROL_PLANE, "etcd")
+        self.start_program(CONTROL_PLANE, "kube-apiserver")
+        meanwhile()
+        with self._explained((CONTROL_PLANE, "etcd"), (CONTROL_PLANE, "kube-apiserver")):
+            self.wait_api()
 
     def wait_api(self, seconds=READY_SECONDS):
         """Until the API server is ready."""

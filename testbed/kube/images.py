@@ -16,6 +16,8 @@ from .build import BuildError, go, say
 HERE = Path(__file__).resolve().parent
 PAUSE, WEB, NGINX = "localhost/pause:1", "localhost/web:1", "localhost/nginx:1"
 FERROLB = "localhost/ferrolb"
+# What deploy/Dockerfile makes; a test compares.
+FERROLB_PROGRAM, FERROLB_USER = "/ferrolb", "65534:65534"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 NGINX_CONF = b"""user www-data; daemon off; worker_processes 1; error_log stderr; pid /run/nginx.pid;
 events { worker_connections 256; }
@@ -54,14 +56,14 @@ def _nginx(root):
     }
 
 
-def ferrolb(binary, target, entrypoint="/ferrolb"):
+def ferrolb(binary, target, entrypoint=FERROLB_PROGRAM):
     """Writes `localhost/ferrolb:VERSION` from a binary, static or not, to `target`; returns the image's name."""
     said = subprocess.run([str(binary), "--version"], capture_output=True, text=True).stdout
     number = re.search(r"\d+\.\d+\.\d+\S*", said)
     if not number:
         raise BuildError(f"`{binary} --version` says no version but {said!r}")
     name = f"{FERROLB}:{number[0]}"
-    write(target, name, program(Path(binary), entrypoint), [entrypoint])
+    write(target, name, program(Path(binary), entrypoint), [entrypoint], FERROLB_USER)
     return name
 
 
@@ -78,13 +80,13 @@ def program(binary, place, root=None):
     return files
 
 
-def write(target, name, files, entrypoint):
+def write(target, name, files, entrypoint, user=""):
     """Writes an image of one layer. `files`: path inside -> bytes, a file to copy, or None for a folder (`/run/`)."""
     layer = _layer(files)
     layer_id = hashlib.sha256(layer).hexdigest()
     config = json.dumps({
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()), "os": "linux",
-        "config": {"Entrypoint": entrypoint, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "config": {"Entrypoint": entrypoint, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], **({"User": user} if user else {})},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_id}"]}, "history": [{"created_by": "testbed/kube/images.py"}],
     }).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"

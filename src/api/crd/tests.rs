@@ -242,8 +242,21 @@ fn yaml_reads_back_as_what_was_written() {
     assert_eq!(read, all());
 }
 
-/// `deploy/ferrolb.yaml` is put together here from the definitions, `config/rbac` and `deploy/parts`; so is the version in
-/// `deploy/kustomization.yaml`. `FERROLB_UPDATE=1` writes them instead.
+/// The text with the crates' version in the line that begins with `key`.
+fn with_version(text: &str, key: &str) -> String {
+    let line = |line: &str| {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim_start().starts_with(key) {
+            format!("{}{key}{}\n", &line[..indent], env!("CARGO_PKG_VERSION"))
+        } else {
+            format!("{line}\n")
+        }
+    };
+    text.lines().map(line).collect()
+}
+
+/// `deploy/ferrolb.yaml` is put together here from the definitions, `config` and `deploy/parts`; the version in
+/// `deploy/kustomization.yaml` and in the chart is that of the crates. `FERROLB_UPDATE=1` writes them instead.
 #[test]
 fn deploy_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -263,25 +276,28 @@ fn deploy_is_current() {
             "config/rbac/speaker.yaml",
             "deploy/parts/controller.yaml",
             "deploy/parts/speaker.yaml",
+            // Last, so that nothing above is asked about.
+            "config/webhook/webhook.yaml",
         ]
         .map(part),
     );
     let header = "# Everything that FerroLB needs in a cluster: kubectl apply -f ferrolb.yaml\n\
-                  # Made of config/crd, config/rbac and deploy/parts by `make deploy`; edit those.\n";
+                  # Made of config/crd, config/rbac, config/webhook and deploy/parts by `make deploy`; edit those.\n";
     let whole = format!("{header}{}", documents.join("---\n"));
-    let kustomization = read("deploy/kustomization.yaml");
-    let tag = format!("newTag: {}", env!("CARGO_PKG_VERSION"));
-    let old_tag = kustomization.lines().find_map(|line| line.trim().strip_prefix("newTag:")).unwrap();
-    let tagged = kustomization.replace(&format!("newTag:{old_tag}"), &tag);
-    if std::env::var("FERROLB_UPDATE").is_ok_and(|v| v == "1") {
-        fs::write(root.join("deploy/ferrolb.yaml"), &whole).unwrap();
-        fs::write(root.join("deploy/kustomization.yaml"), &tagged).unwrap();
+    let files = [
+        ("deploy/ferrolb.yaml", whole.clone()),
+        ("deploy/kustomization.yaml", with_version(&read("deploy/kustomization.yaml"), "newTag: ")),
+        (
+            "deploy/helm/ferrolb/Chart.yaml",
+            with_version(&with_version(&read("deploy/helm/ferrolb/Chart.yaml"), "version: "), "appVersion: "),
+        ),
+    ];
+    for (path, text) in &files {
+        if std::env::var("FERROLB_UPDATE").is_ok_and(|v| v == "1") {
+            fs::write(root.join(path), text).unwrap();
+        }
+        assert!(read(path) == *text, "{path} is stale: run make deploy");
     }
-    assert!(read("deploy/ferrolb.yaml") == whole, "deploy/ferrolb.yaml is stale: run make deploy");
-    assert!(
-        read("deploy/kustomization.yaml") == tagged,
-        "deploy/kustomization.yaml is stale: run make deploy"
-    );
 
     let parsed: Vec<Value> = serde_saphyr::from_multiple(&whole).unwrap();
     let named = |kind: &str, name: &str| {

@@ -1,8 +1,8 @@
 //! Parses documents on as many threads as there are processors, where there is enough to do.
 
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use ferrolb_core::manifest::{Parsed, RawDocument};
@@ -22,7 +22,7 @@ pub(super) fn map_in_parallel<T: Send, R: Send>(
     parallel: bool,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let threads = threads();
     if !parallel || threads < 2 || items.len() < 2 {
         return items.into_iter().map(work).collect();
     }
@@ -58,6 +58,12 @@ pub(super) fn map_in_parallel<T: Send, R: Send>(
         results.extend(part.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1);
     }
     results
+}
+
+/// How many threads there is a processor for. The answer is kept: to ask takes as long as reading a document.
+fn threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS))
 }
 
 const MOST_THREADS: usize = 8;

@@ -1,0 +1,137 @@
+"""The API server as a benchmark needs it: plain requests, plain watches, and its own count of requests."""
+import base64
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from inside import open_socket
+from kube.network import API_ADDRESS, CONTROL_PLANE
+
+PORT = 6443
+WRITERS = 6
+WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
+REQUEST = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+class Failed(Exception):
+    """The API server's answer wasn't a success."""
+
+
+class Api:
+    """Requests to the API server of a cluster, as an administrator; each thread has a connection of its own."""
+
+    def __init__(self, cluster):
+        self.lab = cluster.lab
+        document = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
+        self.token = document["users"][0]["user"]["token"]
+        authority = document["clusters"][0]["cluster"]["certificate-authority-data"]
+        self.tls = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        self.own = threading.local()
+
+    def stream(self):
+        """A connection that is ready for requests."""
+        connection = open_socket(self.lab, CONTROL_PLANE, socket.AF_INET, socket.SOCK_STREAM)
+        connection.connect((API_ADDRESS, PORT))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.tls.wrap_socket(connection, server_hostname=API_ADDRESS)
+
+    def head(self, method, path, kind="application/json", size=0):
+        return (
+            f"{method} {path} HTTP/1.1\r\nHost: {API_ADDRESS}\r\nAuthorization: Bearer {self.token}\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {size}\r\nAccept: application/json\r\n\r\n"
+        ).encode()
+
+    def call(self, method, path, body=None, kind="application/json"):
+        """The answer, and when it was there (time.monotonic)."""
+        if not hasattr(self.own, "file"):
+            self.own.stream = self.stream()
+            self.own.file = self.own.stream.makefile("rb")
+        data = b"" if body is None else json.dumps(body).encode()
+        self.own.stream.sendall(self.head(method, path, kind, len(data)) + data)
+        status, headers = answer_head(self.own.file)
+        text = b"".join(chunks(self.own.file)) if "chunked" in headers.get("transfer-encoding", "") else self.own.file.read(int(headers.get("content-length", 0)))
+        now = time.monotonic()
+        if status >= 300:
+            raise Failed(f"{method} {path}: {status} {text.decode(errors='replace')[:300]}")
+        return (json.loads(text) if text[:1] == b"{" else text.decode()), now
+
+    def create(self, path, item):
+        """When the API server had acknowledged it."""
+        return self.call("POST", path, item)[1]
+
+    def create_all(self, path, items):
+        """Creates them side by side; how long it took."""
+        begun = time.monotonic()
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(lambda item: self.create(path, item), items):
+                pass
+        return time.monotonic() - begun
+
+    def patch(self, path, body):
+        return self.call("PATCH", path, body, "application/merge-patch+json")[1]
+
+    def delete(self, path):
+        return self.call("DELETE", path)[1]
+
+    def writes(self):
+        """How many writes it has answered, by what: `PATCH services/status`; renewed Leases and what failed left out."""
+        found = Counter()
+        for labels, value in REQUEST.findall(self.call("GET", "/metrics")[0]):
+            of = dict(LABEL.findall(labels))
+            if of["verb"] in WRITES and of["code"].startswith("2") and of["resource"] != "leases":
+                found[f"{of['verb']} {of['resource']}{'/' + of['subresource'] if of['subresource'] else ''}"] += int(float(value))
+        return found
+
+
+class Watch(threading.Thread):
+    """A plain watch client: `seen(moment, type, object)` for each event, in its own thread."""
+
+    def __init__(self, api, path, seen):
+        super().__init__(daemon=True)
+        self.api, self.seen = api, seen
+        version = api.call("GET", f"{path}?limit=1")[0]["metadata"]["resourceVersion"]
+        self.connection = api.stream()
+        self.connection.sendall(api.head("GET", f"{path}?watch=1&resourceVersion={version}"))
+        self.file = self.connection.makefile("rb")
+        answer_head(self.file)
+        self.start()
+
+    def run(self):
+        rest = b""
+        try:
+            for chunk in chunks(self.file):
+                now = time.monotonic()
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = json.loads(line)
+                    self.seen(now, event["type"], event["object"])
+        except (OSError, ValueError):
+            pass  # it was closed
+
+    def close(self):
+        # Closing alone would leave it to the thread, which reads on.
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.join()
+
+
+def answer_head(file):
+    status = int(file.readline().split()[1])
+    headers = {}
+    while line := file.readline().strip():
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers
+
+
+def chunks(file):
+    """The chunks of a body that is sent as such."""
+    while size := int(file.readline() or b"0", 16):
+        yield file.read(size)
+        file.readline()
+    file.readline()

@@ -1,0 +1,75 @@
+"""The tables of docs/benchmarks-kube.md, from the figures of a run."""
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs/benchmarks-kube.md"
+MARKER = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def write(results, document):
+    """Writes the figures, and the tables into the document, which starts from the project's own text."""
+    figures = document.parent / "benchmarks" / "kube.json" if document == DOCUMENT else document.with_suffix(".json")
+    figures.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    parts = {"machine": machine, "latency": latency, "many": many, "fleet": fleet}
+    document.write_text(MARKER.sub(lambda m: f"{m[1]}\n{parts[m[2]](results)}\n{m[3]}", text), encoding="utf-8")
+
+
+def table(head, rows):
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def machine(results):
+    return (f"`make bench-kube` on {results['date']}, in {results['minutes']} minutes: Kubernetes {results['kubernetes']}, {results['cpus']} CPUs for"
+            f" API server, etcd, FerroLB and the clients together; load average {results['load_before']} before.")
+
+
+def ms(row):
+    return f"{row['p50']:g}; {row['p99']:g}"
+
+
+def latency(results):
+    alone, none, standing, after, endpoint = (results[name] for name in ("api_alone", "single_none", "single_standing", "after_a_delete", "endpoint"))
+    rows = [["API server alone", "", ms(alone["seen"]), f"{ms(alone['status_by_a_plain_client'])} (a plain client that patches)", ""]]
+    for what, row in (("Service created, none standing", none), (f"the same, {standing['standing']:,} standing", standing), (f"right after another was deleted, {after['standing']:,} standing", after)):
+        rows.append([what, row["status"]["count"], ms(row["seen"]), ms(row["status"]), ms(row["update"])])
+    rows.append(["the only endpoint of a Local Service goes unready", endpoint["update"]["count"], ms(endpoint["seen"]), "", ms(endpoint["update"])])
+    return table(["ms after the API server's acknowledgement: median; 99th percentile", "times", "seen by a plain watch", "status has the address", "UPDATE at the router"], rows)
+
+
+def many(results):
+    many, idle, again = results["many"], results["idle"], results["again"]
+    count = many["services"]
+    rows = [
+        [f"{count:,} Services made, nobody there (the API server's own time)", f"{many['made_in_seconds']} s"],
+        ["controller and speaker start: all have their address", f"{many['allocated_seconds']} s"],
+        ["... and are announced", f"{many['announced_seconds']} s"],
+        ["... and all statuses are written", f"{many['statuses_seconds']} s"],
+        ["writes to the API server for each Service", many["writes_a_service"]],
+        *([f"of these: {what}", f"{number:,}"] for what, number in many["writes"].items()),
+        ["both start anew, all addresses stand: all announced", f"{again['announced_seconds']} s, {again['updates']} UPDATEs"],
+        ["... and what they write", sum(again["writes"].values()) or "nothing"],
+        *([f"of these: {what}", f"{number:,}"] for what, number in again["writes"].items()),
+    ]
+    for role in ("controller", "speaker"):
+        rows.append([f"{role}: resident (peak), MiB", f"{idle[role]['resident_mib']} ({idle[role]['peak_mib']}); started anew {again[role]['resident_mib']} ({again[role]['peak_mib']})"])
+        rows.append([f"{role}: CPU in {idle['seconds']} s of idling", f"{idle[role]['cpu_ms']} ms"])
+    rows.append([f"writes in those {idle['seconds']} s, Leases left out", sum(idle["writes"].values())])
+    return table(["", ""], rows)
+
+
+def fleet(results):
+    fleet = results["fleet"]
+    flap = fleet["router_restart"]
+    rows = [
+        [f"{fleet['speakers']} speakers start: all {fleet['services']:,} routes of all at the router", f"{fleet['announced_seconds']} s"],
+        ["... and all statuses are written", f"{fleet['statuses_seconds']} s"],
+        *([f"writes: {what}", f"{number:,}"] for what, number in fleet["writes_at_start"].items()),
+        ["resident memory of a speaker, median", f"{fleet['resident_mib']:.1f} MiB"],
+        ["the router restarts: all routes of all are back", f"{flap['back_seconds']} s"],
+        ["... and what is written for it", sum(flap["writes"].values()) or "nothing"],
+        ["... octets that the API server sends meanwhile, to all", f"{flap['octets_from_the_api_server']:,}"],
+    ]
+    return table(["", ""], rows)

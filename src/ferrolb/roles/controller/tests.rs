@@ -158,6 +158,45 @@ async fn what_is_refused_is_tried_again_and_the_others_are_served() {
 }
 
 #[tokio::test]
+async fn a_controller_stands_back_for_metallbs_whenever_that_runs() {
+    const SET: &str = "/apis/apps/v1/namespaces/metallb-system/replicasets/controller-1";
+    let metallbs = |pods: u32| {
+        let container = json!({ "name": "controller", "image": "quay.io/metallb/controller:v0.16.1", "args": ["--port=7472"] });
+        json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": { "name": "controller-1", "namespace": "metallb-system",
+                          "ownerReferences": [{ "kind": "Deployment", "name": "controller", "uid": "d" }] },
+            "spec": { "template": {
+                "metadata": { "labels": { "app": "metallb" } }, "spec": { "containers": [container] },
+            } },
+            "status": { "replicas": pods },
+        })
+    };
+    let fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    put_service(&fake, "a");
+    fake.put(SET, metallbs(1));
+    let controller = start(&fake);
+    // That nothing is written is the point; the webhook's certificate and the definition of a kind are another matter.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ours = ["/services/", "/events", "/leases", "/metallb.io/"];
+    let written = || fake.writes().into_iter().filter(move |w| ours.iter().any(|part| w.contains(part)));
+    assert_eq!(written().collect::<Vec<_>>(), Vec::<String>::new());
+    fake.put(SET, metallbs(0));
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    // It is back.
+    fake.put(SET, metallbs(1));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = written().count();
+    put_service(&fake, "b");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((written().count(), ip(&fake, "b")), (before, None));
+    fake.delete(SET);
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn what_metallbs_monitors_ask_a_controller_for_is_at_its_ports() {
     let fake = Fake::start().await;
     fake.account("token", "prometheus", true);

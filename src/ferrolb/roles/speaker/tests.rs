@@ -281,6 +281,120 @@ async fn a_speaker_announces_tells_and_starts_again_without_a_write() {
     }
 }
 
+/// A cluster with one node, one router, and a Service that is announced.
+async fn cluster(listener: &TcpListener) -> Fake {
+    let api = Fake::start().await;
+    let port = listener.local_addr().unwrap().port();
+    api.put(
+        "/api/v1/nodes/n1",
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "uid-of-n1", "labels": {"rack": "1"}}}),
+    );
+    metallb(&api, "ipaddresspools", "IPAddressPool", "pool", json!({"addresses": ["192.0.2.0/28"]}));
+    let peer = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": PEER.to_string(), "peerPort": port});
+    metallb(&api, "bgppeers", "BGPPeer", "tor", peer);
+    metallb(&api, "bgpadvertisements", "BGPAdvertisement", "all", json!({}));
+    service(&api, "web", "192.0.2.1", "n2", json!({}));
+    api
+}
+
+#[tokio::test]
+async fn a_speaker_stands_back_for_metallbs_and_begins_when_they_are_gone() {
+    const SET: &str = "/apis/apps/v1/namespaces/metallb-system/daemonsets/speaker";
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    let foreign = |rack: &str| {
+        let container =
+            json!({"name": "speaker", "image": "quay.io/metallb/speaker:v0.16.1", "args": ["--port=7472"]});
+        json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "speaker", "namespace": "metallb-system", "uid": "ds", "generation": 1},
+            "spec": {"template": {
+                "metadata": {"labels": {"app": "metallb"}},
+                "spec": {"nodeSelector": {"rack": rack}, "containers": [container]},
+            }},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 1, "currentNumberScheduled": 1},
+        })
+    };
+    api.put(SET, foreign("1"));
+    // What MetalLB wrote about this node looks like what was written by an earlier life of FerroLB.
+    metallb(&api, "servicebgpstatuses", "ServiceBGPStatus", "bgp-x", json!({}));
+    let status = format!("{METALLB}/servicebgpstatuses/bgp-x");
+    let mut object = api.get(&status).unwrap();
+    object["metadata"]["labels"] = json!({
+        "metallb.io/node": "n1", "metallb.io/service-name": "gone", "metallb.io/service-namespace": "default",
+    });
+    api.put(&status, object);
+    let args = args(directory.path(), &api);
+    let role = async {
+        // That nobody dials and nothing is written is the point.
+        assert!(tokio::time::timeout(Duration::from_secs(2), listener.accept()).await.is_err());
+        assert_eq!(api.writes(), Vec::<String>::new());
+        api.delete(SET);
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+        until(&api, &status, |all| all.is_empty()).await;
+        // It is back, for other nodes; and then for this one too.
+        api.put(SET, foreign("2"));
+        service(&api, "more", "192.0.2.2", "n2", json!({}));
+        assert_eq!(announced(&peer.update().await), ["192.0.2.2/32"]);
+        api.put(SET, foreign("1"));
+        while let Some(message) = peer.try_next().await {
+            assert!(!matches!(message, Message::Update(update) if !update.nlri.is_empty()));
+        }
+        // What was under way has arrived by then.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let writes = api.writes().len();
+        assert!(tokio::time::timeout(Duration::from_secs(2), listener.accept()).await.is_err());
+        assert_eq!(api.writes().len(), writes);
+        api.delete(SET);
+        let mut peer = Peer::established(&listener).await;
+        peer.update().await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn that_no_node_announces_a_service_is_told_once_over_several_lives() {
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    service(&api, "idle", "192.0.2.2", "n2", json!({}));
+    api.delete("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/idle-1");
+    let args = args(directory.path(), &api);
+    let about_idle = |api: &Fake| {
+        let mut all = api.objects("/api/v1/namespaces/default/events/");
+        all.retain(|event| event["involvedObject"]["name"] == "idle");
+        all
+    };
+    for life in 0..2 {
+        let role = async {
+            let mut peer = Peer::established(&listener).await;
+            assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+            // It is told after five seconds; in the second life it would be by then.
+            let begun = std::time::Instant::now();
+            while about_idle(&api).is_empty() || (life == 1 && begun.elapsed() < Duration::from_secs(8)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let told = about_idle(&api);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((&told[0]["reason"], &told[0]["type"]), (&json!("noEndpoints"), &json!("Warning")));
+            assert_eq!(told[0]["message"], "no node announces it: noEndpoints (protocol \"bgp\")");
+            assert_eq!(told[0]["involvedObject"]["uid"], "uid-of-idle");
+        };
+        tokio::select! {
+            ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+            done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+        }
+        // What this life dialled at its very end isn't the next one's.
+        while tokio::time::timeout(Duration::from_millis(500), listener.accept()).await.is_ok() {}
+    }
+    assert!(!api.writes().iter().any(|write| write.contains("/events") && write.starts_with("PATCH")));
+}
+
 #[tokio::test]
 async fn a_speaker_is_ready_when_it_knows_what_to_announce_and_no_router_has_to_answer() {
     let directory = TempDir::new().unwrap();

@@ -299,6 +299,9 @@ struct Board {
     own_errors: u64,
     config_warnings: u64,
     manifest_problems: u64,
+    standing_back: bool,
+    /// Whether nothing is announced over BGP for that.
+    silent: bool,
     /// Whether this process gives no addresses of the pools.
     hides_pools: bool,
     standing_back: bool,

@@ -134,14 +134,14 @@ impl Reports {
                 continue;
             }
             let allocation = engine.allocator().get(key);
-            let ips = allocation.map(|a| a.ips.as_slice()).unwrap_or_default();
+            let ips = allocation.map(|a| &*a.ips).unwrap_or_default();
             let interfaces =
                 ips.iter().filter_map(|ip| addresses.interfaces(*ip)).reduce(InterfaceSet::union);
             let interfaces = match interfaces {
                 Some(InterfaceSet::Only(names)) => names,
                 Some(InterfaceSet::Any) | None => BTreeSet::new(),
             };
-            self.ledger.want(subject, Some(Wanted::Content(Content::ServiceL2(interfaces))));
+            self.ledger.want(subject, Some(Wanted::Content(Content::ServiceL2(Arc::new(interfaces)))));
             if self.answered.insert(key.clone()) {
                 let message = format!("announcing from node \"{}\" with protocol \"layer2\"", self.node);
                 self.event(key, "Normal", "nodeAssigned", &message);
@@ -284,6 +284,7 @@ impl Reports {
             let message = format!("announcing from node \"{}\" with protocol \"bgp\"", self.node);
             self.event(&key, "Normal", "nodeAssigned", &message);
         }
+        let (sent, unsettled) = (Arc::new(sent), Arc::new(unsettled));
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }
 

@@ -34,6 +34,7 @@ use crate::shell::kube::kinds::{
     SERVICE,
 };
 use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
+use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
 use crate::shell::telemetry::log;
@@ -48,6 +49,7 @@ const FAREWELL: Duration = Duration::from_millis(800);
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &ControllerArgs) -> ExitCode {
+    sys::keep_few_arenas();
     log::init(args.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
@@ -127,17 +129,23 @@ async fn work(
     if let Some(pod) = args.pod_name() {
         controller.find_owner(pod);
     }
+    let mut tidying = sys::Tidying::default();
     loop {
         let wake = controller.step();
         tokio::select! {
             batch = source.next() => {
                 let initial = batch.initial;
+                tidying.did(batch.sides.len(), Instant::now());
                 controller.take(batch);
                 if initial {
                     health.started_alone();
                 }
             }
-            Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => controller.ended(ended),
+            Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => {
+                tidying.did(1, Instant::now());
+                controller.ended(ended);
+            }
+            () = tidying.wait() => tidying.tidy(),
             question = controller.desk.next() => controller.desk.answer(question, controller.keeper.engine()),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = tokio::time::sleep_until(wake) => {}

@@ -40,7 +40,7 @@ use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::{self, Pages, Place};
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
-use crate::shell::{kube as cluster, net, proxy as node_proxy};
+use crate::shell::{kube as cluster, net, proxy as node_proxy, sys};
 
 const ROLE: &str = "speaker";
 /// How many events of sessions may wait for the log.
@@ -52,6 +52,7 @@ const PROXY_QUESTIONS: usize = 16;
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &SpeakerArgs) -> ExitCode {
+    sys::keep_few_arenas();
     log::init(args.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
@@ -152,6 +153,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     if args.status_writes > 0 {
         supply.begin_reports();
     }
+    sys::return_free_memory();
+    let mut tidying = sys::Tidying::default();
 
     let mut asked: Option<BoxFuture<'static, Asked>> = None;
     loop {
@@ -165,6 +168,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         tokio::select! {
             supplied = supply.next() => {
                 let noticed = supplied.noticed;
+                tidying.did(supplied.len(), Instant::now());
                 let outcome = speaker.take(supplied, &mut reports, &mut leases, &mut supply);
                 speaker.send(&wire, &layer2, &outcome, noticed, &mut reports).await?;
                 // Others may have come or gone.
@@ -202,7 +206,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
                 let holdings = holdings.map_err(|e| e.to_string())?;
                 reports.answered(Instant::now(), question, &holdings);
             }
-            () = writes.ended(reports.ledger()) => {}
+            () = writes.ended(reports.ledger()) => tidying.did(1, Instant::now()),
+            () = tidying.wait() => tidying.tidy(),
             question = speaker.announcer.desk.next() => speaker.announcer.desk.answer(question, &speaker.announcer.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = until(timer) => {}

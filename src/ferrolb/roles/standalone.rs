@@ -114,6 +114,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     health.answers(layer2.observer());
     health.started(wire.observer());
     sys::return_free_memory();
+    let mut tidying = sys::Tidying::default();
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -128,6 +129,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
                 let noticed = Instant::now();
                 let kept = !batch.changes.iter().all(SourceChange::is_of_endpoints);
+                tidying.did(batch.changes.len(), Instant::now());
                 let outcome = standalone.take(batch);
                 send_addresses(&layer2, &outcome).await?;
                 standalone.send(&wire, &outcome, noticed).await?;
@@ -148,6 +150,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
             },
             question = standalone.desk.next() => standalone.desk.answer(question, &standalone.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
+            () = tidying.wait() => tidying.tidy(),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());

@@ -235,6 +235,11 @@ pub fn kube_kind(kind: report::Kind) -> &'static Kind {
 }
 
 impl Supplied {
+    /// How many objects it is of, at least.
+    pub fn len(&self) -> usize {
+        self.changes.len().max(self.sides.sides.len())
+    }
+
     fn is_empty(&self) -> bool {
         self.noticed.is_none() && self.sides.listed.is_empty() && !self.other_nodes
     }
@@ -273,7 +278,7 @@ impl Sides {
         let mut objects: Vec<(report::Kind, Object)> = Vec::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
-                reports.service(ServiceKey { namespace, name }, seen.map(|seen| seen.uid));
+                reports.service(ServiceKey::of(namespace, name), seen.map(|seen| seen.uid));
             } else if *kind == kinds::NODE {
                 if let Some(seen) = seen.filter(|_| *name == *node.as_str()) {
                     leases.owned_by(seen.uid.clone());

@@ -9,7 +9,7 @@ use crate::alloc::{Allocator, Mode};
 use crate::config::{BgpAdvertisement, Pool, PoolSet, PoolState};
 use crate::engine::{Engine, EngineOptions, SourceChange};
 use crate::manifest;
-use crate::types::{AddressRange, AnyOf, Labels, NodeName, RouteAttributes, ServiceKey, StandardCommunity};
+use crate::types::{AddressRange, AnyOf, Labels, NodeName, RouteAttributes, StandardCommunity};
 
 #[test]
 fn the_first_reason_is_the_one_that_the_contract_lists_first() {
@@ -218,7 +218,7 @@ fn service(name: &str, policy: &str, ips: &[&str], v4: &[&str], v6: &[&str]) -> 
 fn elected(engine: &Engine, address: &str) -> Option<String> {
     let election = engine.decisions().layer2_election(address.parse().unwrap())?;
     let owner = election.owner()?;
-    let ServiceKey { name, .. } = &election.service;
+    let name = &election.service.name;
     Some(format!("{name} {} {} {}", election.electing, owner.node, owner.score))
 }
 

@@ -280,7 +280,7 @@ struct Size {
 /// A service that has addresses.
 #[derive(Clone)]
 struct Shown {
-    ips: Box<[IpAddr]>,
+    ips: Arc<[IpAddr]>,
     pool: Option<Arc<str>>,
     announced: bool,
     /// Those that the node answers for on layer 2.
@@ -453,7 +453,7 @@ impl Board {
         let mut pools: BTreeMap<Arc<str>, Usage> = self.pools.iter().map(usage).collect();
         for shown in self.services.values() {
             if let Some(usage) = shown.pool.as_ref().and_then(|pool| pools.get_mut(pool)) {
-                usage.used.extend(&shown.ips);
+                usage.used.extend(&*shown.ips);
             }
         }
         pools
@@ -465,7 +465,7 @@ impl Shown {
     fn of(engine: &Engine, key: &ServiceKey) -> Option<Shown> {
         let allocation = engine.allocator().get(key).filter(|allocation| !allocation.ips.is_empty())?;
         Some(Shown {
-            ips: allocation.ips.as_slice().into(),
+            ips: allocation.ips.clone(),
             pool: allocation.pool.clone(),
             announced: engine.routes().reason(key) == Some(None),
             answered: allocation

@@ -103,7 +103,7 @@ fn judge(world: &World, settings: &Settings, request: &Value) -> Result<Verdict,
     // The world may be behind, or empty at the start; the API server knows what the object was.
     let before = request.get("oldObject").filter(|_| operation == Operation::Update);
     match before.cloned().map(manifest::object) {
-        Some(Ok(Some(before))) if before.id() == ObjectId::Config(object.key.clone()) => {
+        Some(Ok(Some(before))) if before.id() == ObjectId::Config(object.key.clone().into()) => {
             let mut with = world.clone();
             with.apply(before);
             Ok(review(&with, settings, operation, &object))

@@ -5,6 +5,7 @@
 //! nothing. All patches are JSON merge patches (RFC 7396).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_api::configuration_state::{Condition, ConfigurationResult, ConfigurationStateStatus};
@@ -85,9 +86,9 @@ pub enum Desired {
     /// These.
     Addresses {
         /// Its addresses, in this order.
-        ips: Vec<IpAddr>,
+        ips: Arc<[IpAddr]>,
         /// The pool that they are from; `None`: that can't be said, and the annotation stays as it is.
-        pool: Option<String>,
+        pool: Option<Arc<str>>,
     },
 }
 
@@ -106,7 +107,7 @@ impl Desired {
         match allocation.filter(|_| service.managed_by(class)) {
             None => Desired::Anything,
             Some(a) if a.ips.is_empty() => Desired::Nothing,
-            Some(a) => Desired::Addresses { ips: a.ips.clone(), pool: a.pool.as_deref().map(str::to_owned) },
+            Some(a) => Desired::Addresses { ips: a.ips.clone(), pool: a.pool.clone() },
         }
     }
 
@@ -118,7 +119,7 @@ impl Desired {
             Desired::Addresses { ips, pool } => (ips, pool.as_deref().or(status.pool.as_deref())),
         };
         let mut patch = Map::new();
-        if status.more || status.ips != ips {
+        if status.more || *status.ips != *ips {
             let ingress = match ips {
                 [] => Value::Null,
                 ips => ips.iter().map(|ip| json!({ "ip": ip.to_string() })).collect(),
@@ -184,10 +185,10 @@ pub fn transition(service: &ServiceKey, status: &ServiceStatus, ips: &[IpAddr]) 
 
 /// What is wrong with a Service as it stands; to be told when it is another than before.
 pub fn complaint(service: &Service, allocation: &Allocation) -> Option<Event> {
-    let families = service.families();
+    let families = &service.families;
     let Some(error) = &allocation.error else {
         let half = service.ip_family_policy == IpFamilyPolicy::PreferDualStack
-            && families == Ok(FamilySet::BOTH)
+            && *families == Ok(FamilySet::BOTH)
             && allocation.ips.len() == 1;
         let pool = allocation.pool.as_deref().unwrap_or_default();
         return half.then(|| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Allocation, Allocator, Mode};
 use crate::config::{Config, Pool, PoolAllocation, PoolState};
-use crate::types::{AddressRange, AnyOf, Family, Operator, Requirement, Selector, ServiceKey};
+use crate::types::{AddressRange, AnyOf, Family, FamilySet, Operator, Requirement, Selector, ServiceKey};
 use crate::world::{
     AllocationEntry, Allocations, IpFamilyPolicy, Object, ObjectId, Service, ServiceAnnotations, ServicePort,
     World,
@@ -103,14 +103,14 @@ pub(super) fn service(name: &str, created: i64) -> Service {
         class: None,
         annotations: ServiceAnnotations::default(),
         load_balancer_ip: None,
-        cluster_ips: vec!["10.96.0.1".into()],
-        ip_families: vec![Family::V4],
+        families: Ok(FamilySet::only(Family::V4)),
+        first_family: Family::V4,
         ip_family_policy: IpFamilyPolicy::SingleStack,
         local: false,
         health_check_node_port: None,
         selector: Default::default(),
-        ports: vec![port("TCP/80")],
-        ingress: vec![],
+        ports: ServicePort::list([port("TCP/80")]),
+        ingress: Arc::default(),
     }
 }
 
@@ -123,14 +123,14 @@ pub(super) trait ServiceExt: Sized {
     fn with(self, edit: impl FnOnce(&mut Service)) -> Self;
     fn v6(self) -> Self {
         self.with(|s| {
-            s.cluster_ips = vec!["fd00::1".into()];
-            s.ip_families = vec![Family::V6];
+            s.families = Ok(FamilySet::only(Family::V6));
+            s.first_family = Family::V6;
         })
     }
     fn dual(self, policy: IpFamilyPolicy) -> Self {
         self.with(|s| {
-            s.cluster_ips = vec!["10.96.0.1".into(), "fd00::1".into()];
-            s.ip_families = vec![Family::V4, Family::V6];
+            s.families = Ok(FamilySet::BOTH);
+            s.first_family = Family::V4;
             s.ip_family_policy = policy;
         })
     }
@@ -141,7 +141,7 @@ pub(super) trait ServiceExt: Sized {
         self.dual(IpFamilyPolicy::RequireDualStack)
     }
     fn holds(self, list: &str) -> Self {
-        self.with(|s| s.ingress = list.split_whitespace().map(Into::into).collect())
+        self.with(|s| s.ingress = ips(list).into())
     }
     fn asks(self, list: &str) -> Self {
         self.with(|s| s.annotations.load_balancer_ips = Some(list.into()))
@@ -153,7 +153,7 @@ pub(super) trait ServiceExt: Sized {
         self.with(|s| s.annotations.allow_shared_ip = Some(key.into()))
     }
     fn ports(self, list: &str) -> Self {
-        self.with(|s| s.ports = list.split_whitespace().map(port).collect())
+        self.with(|s| s.ports = ServicePort::list(list.split_whitespace().map(port)))
     }
     fn app(self, app: &str) -> Self {
         self.with(|s| {

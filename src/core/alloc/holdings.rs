@@ -35,6 +35,6 @@ pub struct Holding {
 impl Holding {
     /// The service.
     pub fn service(&self) -> ServiceKey {
-        ServiceKey { namespace: self.namespace.clone(), name: self.name.clone() }
+        ServiceKey::of(self.namespace.clone(), self.name.clone())
     }
 }

@@ -38,9 +38,9 @@ use self::book::Book;
 use self::pools::{PoolId, Pools, takes};
 use self::settle::{Held, Outcome, Wait, claim, settle};
 use self::waiting::{Freed, Waiting};
-use self::want::{Order, Want, parse_address};
+use self::want::{Order, Want};
 use crate::config::{Config, PoolState};
-use crate::types::{Family, ServiceKey};
+use crate::types::{Family, ServiceKey, shared};
 use crate::world::{Service, World};
 
 /// Whether addresses are chosen.
@@ -57,7 +57,7 @@ pub enum Mode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
     /// Its addresses: none, one, or one of each family, in the order of its status (IPv4 first where they are new).
-    pub ips: Vec<IpAddr>,
+    pub ips: Arc<[IpAddr]>,
     /// The pool that they are from; `None` without addresses, and where that pool is invalid.
     pub pool: Option<Arc<str>>,
     /// Why it has no address, or not the one that it asks for: a sentence with the remedy.
@@ -74,7 +74,8 @@ pub struct Allocator {
     pools: Pools,
     book: Book,
     waiting: Waiting,
-    entries: BTreeMap<ServiceKey, Entry>,
+    /// Each apart, so that the room to grow costs little.
+    entries: BTreeMap<ServiceKey, Box<Entry>>,
     /// In [`Mode::HeldOnly`]: which services name an address, in what they hold or ask for.
     namers: HashMap<IpAddr, BTreeSet<ServiceKey>>,
     restored: BTreeMap<ServiceKey, Holding>,
@@ -86,11 +87,11 @@ pub struct Allocator {
 struct Entry {
     want: Arc<Want>,
     /// What `status` or Allocations says that it holds, as last seen.
-    source: Vec<IpAddr>,
+    source: Arc<[IpAddr]>,
     held: Held,
     /// The name of the pool that it holds its addresses from, valid or not.
     home: Option<Arc<str>>,
-    waits: Vec<Wait>,
+    waits: Box<[Wait]>,
     allocation: Allocation,
 }
 
@@ -133,9 +134,9 @@ enum Rank {
 #[derive(Debug)]
 struct Claim {
     /// What it is newly said to hold: taken if it may have all of it.
-    newly: Option<Vec<IpAddr>>,
+    newly: Option<Arc<[IpAddr]>>,
     /// What it held.
-    held: Vec<IpAddr>,
+    held: Arc<[IpAddr]>,
     /// Whether those who share with it see no difference.
     same: bool,
 }
@@ -184,7 +185,7 @@ impl Allocator {
         let class = self.class.clone();
         for service in world.services().filter(|s| s.managed_by(class.as_deref())) {
             let entry = old.remove(&service.key);
-            pass.remember(&service.key, entry.as_ref());
+            pass.remember(&service.key, entry.as_deref());
             self.enter(service, world, entry, &mut pass);
         }
         for (key, entry) in &old {
@@ -208,7 +209,7 @@ impl Allocator {
                 continue;
             }
             let old = self.entries.remove(key);
-            pass.remember(key, old.as_ref());
+            pass.remember(key, old.as_deref());
             if let Some(entry) = &old {
                 named.extend(entry.named());
                 self.lift(entry, &mut pass);
@@ -217,7 +218,7 @@ impl Allocator {
                 Some(service) => self.enter(service, world, old, &mut pass),
                 None => self.visited = self.visited.saturating_add(1),
             }
-            named.extend(self.entries.get(key).into_iter().flat_map(Entry::named));
+            named.extend(self.entries.get(key).into_iter().flat_map(|entry| entry.named()));
         }
         if self.mode == Mode::HeldOnly {
             self.lift_related(named, &mut pass);
@@ -254,16 +255,16 @@ impl Allocator {
             .map(|(key, e)| Holding {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
-                ips: e.held.ips.clone(),
+                ips: e.held.ips.to_vec(),
                 pool: e.home.clone(),
-                source: e.source.clone(),
+                source: e.source.to_vec(),
             })
             .collect();
         Holdings { services }
     }
 
     /// Enters a service that is new or was changed; what it keeps is to be decided in `pass`.
-    fn enter(&mut self, service: &Service, world: &World, old: Option<Entry>, pass: &mut Pass) {
+    fn enter(&mut self, service: &Service, world: &World, old: Option<Box<Entry>>, pass: &mut Pass) {
         let want = Arc::new(Want::of(service));
         let source = source(service, world);
         let restored = self.restored.get(&service.key).filter(|_| self.mode == Mode::Allocate);
@@ -273,7 +274,7 @@ impl Allocator {
         let known = match (old, restored) {
             _ if self.mode == Mode::HeldOnly => None,
             (Some(e), _) => Some((e.held.ips, e.source, e.home)),
-            (None, Some(r)) => Some((r.ips.clone(), r.source.clone(), r.pool.clone())),
+            (None, Some(r)) => Some((r.ips.clone().into(), r.source.clone().into(), r.pool.clone())),
             (None, None) => None,
         };
         let mut claim = Claim { newly: None, held: source.clone(), same };
@@ -300,7 +301,7 @@ impl Allocator {
             source,
             held: Held::default(),
             home,
-            waits: vec![],
+            waits: Box::default(),
             allocation: Allocation::default(),
         };
         if self.mode == Mode::HeldOnly {
@@ -308,13 +309,13 @@ impl Allocator {
                 self.namers.entry(ip).or_default().insert(service.key.clone());
             }
         }
-        self.entries.insert(service.key.clone(), entry);
+        self.entries.insert(service.key.clone(), Box::new(entry));
     }
 
     /// Takes a service's addresses back for now.
     fn lift(&mut self, entry: &Entry, pass: &mut Pass) {
         let key = entry.want.key();
-        for ip in &entry.held.ips {
+        for ip in &*entry.held.ips {
             self.book.remove(*ip, &entry.want);
             self.pools.freed(*ip);
             pass.lifted.insert((*ip, key.clone()));
@@ -348,10 +349,10 @@ impl Allocator {
                 }
                 pass.claims.insert(rank, Claim { newly: None, held: entry.source.clone(), same: true });
                 pass.before.entry(key.clone()).or_insert_with(|| Some(entry.allocation.clone()));
-                for ip in mem::take(&mut entry.held).ips {
-                    self.book.remove(ip, &entry.want);
-                    self.pools.freed(ip);
-                    pass.lifted.insert((ip, key.clone()));
+                for ip in &*mem::take(&mut entry.held).ips {
+                    self.book.remove(*ip, &entry.want);
+                    self.pools.freed(*ip);
+                    pass.lifted.insert((*ip, key.clone()));
                 }
                 self.waiting.remove(&entry.want.order, &mem::take(&mut entry.waits));
                 entry.home = None;
@@ -390,7 +391,7 @@ impl Allocator {
             (!held.ips.is_empty() && held.ips.len() == ips.iter().filter(has_family).count()).then_some(held)
         });
         let held = newly.unwrap_or_else(|| claim(&self.pools, &self.book, &want, &wish.held, from));
-        for ip in &held.ips {
+        for ip in &*held.ips {
             self.book.add(*ip, &want);
             let unchanged = wish.same && pass.lifted.remove(&(*ip, order.1.clone()));
             if !unchanged {
@@ -489,7 +490,7 @@ impl Allocator {
         let gone: Vec<IpAddr> = before.iter().copied().filter(|ip| !outcome.ips.contains(ip)).collect();
         let got: Vec<IpAddr> = outcome.ips.iter().copied().filter(|ip| !before.contains(ip)).collect();
         pass.before.entry(order.1.clone()).or_insert_with(|| Some(entry.allocation.clone()));
-        entry.record(outcome, &self.pools);
+        entry.record(outcome, &before, &self.pools);
         for ip in gone {
             self.book.remove(ip, &want);
             self.pools.freed(ip);
@@ -508,18 +509,22 @@ impl Allocator {
 }
 
 impl Entry {
-    fn record(&mut self, outcome: Outcome, pools: &Pools) {
+    /// `before` is what it held.
+    fn record(&mut self, outcome: Outcome, before: &Arc<[IpAddr]>, pools: &Pools) {
         let home = outcome.home.and_then(|id| pools.get(id));
         let valid = home.filter(|p| p.state != PoolState::Invalid);
         self.home = home.map(|p| p.name.clone());
+        // Mostly what it is given is what it held or is said to hold: one list then.
+        let known = [before, &self.source].into_iter().find(|known| ***known == *outcome.ips);
+        let ips = known.cloned().unwrap_or_else(|| shared(outcome.ips));
         self.allocation = Allocation {
-            ips: outcome.ips.clone(),
+            ips: ips.clone(),
             pool: valid.map(|p| p.name.clone()),
             error: outcome.error.map(|e| e.to_string()),
             announce: valid.is_some(),
         };
-        self.held = Held { ips: outcome.ips, home: outcome.home, lost: false };
-        self.waits = outcome.waits;
+        self.held = Held { ips, home: outcome.home, lost: false };
+        self.waits = outcome.waits.into();
     }
 }
 
@@ -530,9 +535,9 @@ impl Pass {
 }
 
 /// What `service` is said to hold: an Allocations entry stands for the whole of its status.
-fn source(service: &Service, world: &World) -> Vec<IpAddr> {
+fn source(service: &Service, world: &World) -> Arc<[IpAddr]> {
     match world.allocation(&service.key) {
         Some(ips) => ips.iter().map(IpAddr::to_canonical).collect(),
-        None => service.ingress.iter().filter_map(|text| parse_address(text)).collect(),
+        None => service.ingress.clone(),
     }
 }

@@ -165,13 +165,13 @@ impl Run {
         for (key, (want, a)) in &wants {
             prop_assert!(a.ips.len() <= 2);
             prop_assert!(!a.ips.is_empty() || (a.error.is_some() && a.pool.is_none()));
-            if let [x, y] = *a.ips.as_slice() {
+            if let [x, y] = *a.ips {
                 prop_assert!(Family::of(x) != Family::of(y));
             }
             if let Some(pool) = self.pools.iter().find(|p| Some(&p.name) == a.pool.as_ref()) {
                 prop_assert!(pool.state != PoolState::Invalid && a.ips.iter().all(|ip| pool.may_give(*ip)));
             }
-            for ip in &a.ips {
+            for ip in &*a.ips {
                 prop_assert!(self.allocator.users_of(*ip).any(|k| k == key));
                 for (other, (theirs, b)) in &wants {
                     if other != key && b.ips.contains(ip) {
@@ -217,7 +217,7 @@ fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
     for h in &holdings.services {
         entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
         if let Some(s) = world.service(&h.service()).cloned() {
-            let from = h.pool.as_deref().map(str::to_owned);
+            let from = h.pool.clone();
             let s = s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from);
             world.apply(Object::Service(s));
         }

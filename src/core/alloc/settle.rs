@@ -12,13 +12,13 @@ use super::pools::{PoolId, Pools, takes};
 use super::refusal::Refusal;
 use super::want::Want;
 use crate::config::{Pool, PoolState, is_buggy};
-use crate::types::{Family, FamilySet};
+use crate::types::{Family, FamilySet, shared};
 
 /// What a service holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
     /// Its addresses, in the order of its status.
-    pub(super) ips: Vec<IpAddr>,
+    pub(super) ips: Arc<[IpAddr]>,
     /// The pool that they are all from; none without addresses.
     pub(super) home: Option<PoolId>,
     /// Whether it just lost an address of a family that it still has.
@@ -50,7 +50,13 @@ pub(super) enum Wait {
 }
 
 /// What `want` may keep of the addresses that it wishes to hold. `from` is the pool that they are said to be from.
-pub(super) fn claim(pools: &Pools, book: &Book, want: &Want, wishes: &[IpAddr], from: Option<&str>) -> Held {
+pub(super) fn claim(
+    pools: &Pools,
+    book: &Book,
+    want: &Want,
+    wishes: &Arc<[IpAddr]>,
+    from: Option<&str>,
+) -> Held {
     if want.lacks_family() {
         return Held::default();
     }
@@ -67,6 +73,7 @@ pub(super) fn claim(pools: &Pools, book: &Book, want: &Want, wishes: &[IpAddr], 
         .chain(admitted.iter().map(|ip| (pools.home(&[*ip], want, from), vec![*ip])))
         .find(|(home, _)| home.is_some());
     let Some((home, ips)) = kept else { return Held::default() };
+    let ips = if *ips == **wishes { wishes.clone() } else { shared(ips) };
     let lost = wishes
         .iter()
         .map(|ip| Family::of(*ip))
@@ -96,16 +103,16 @@ impl Settling<'_> {
         if let Some(pool) = self.home_pool()
             && pool.state == PoolState::Invalid
         {
-            let error = Refusal::HeldFromInvalid { ips: self.held.ips.clone(), pool: pool.name.clone() };
+            let error = Refusal::HeldFromInvalid { ips: self.held.ips.to_vec(), pool: pool.name.clone() };
             return Outcome { error: Some(error), ..self.keep() };
         }
         let need = match &want.families {
             Ok(has) if want.lacks_family() => return self.refuse((Refusal::NotDual { has: *has }, vec![])),
             Ok(need) => *need,
-            Err(reason) => return self.refuse((Refusal::NoFamily { reason: reason.clone() }, vec![])),
+            Err(reason) => return self.refuse((Refusal::NoFamily { reason: reason.to_string() }, vec![])),
         };
         let result = match &want.addresses {
-            Err(refusal) => Err((refusal.clone(), vec![])),
+            Err(refusal) => Err(((**refusal).clone(), vec![])),
             Ok(Some(ips)) => self.requested(ips, need),
             Ok(None) => self.chosen(need),
         };
@@ -116,7 +123,7 @@ impl Settling<'_> {
     fn requested(&self, ips: &[IpAddr], need: FamilySet) -> Result<Outcome, Refused> {
         let want = self.want;
         let fits = ips.iter().map(|ip| Family::of(*ip)).collect::<FamilySet>() == need;
-        let mut held = self.held.ips.clone();
+        let mut held = self.held.ips.to_vec();
         held.sort();
         if held == ips && (fits || want.prefers_dual()) {
             let home = self.home_pool().map(|p| p.name.clone());
@@ -290,7 +297,7 @@ impl Settling<'_> {
     }
 
     fn keep(&self) -> Outcome {
-        Outcome { ips: self.held.ips.clone(), home: self.held.home, ..Outcome::default() }
+        Outcome { ips: self.held.ips.to_vec(), home: self.held.home, ..Outcome::default() }
     }
 
     /// It keeps what it has, unless that is half of what its policy requires.

@@ -4,7 +4,8 @@ use super::Mode;
 use super::fixtures::{PoolExt, Running, ServiceExt, check, ip, pool, service};
 use super::want::parse_address;
 use crate::config::PoolState::{Frozen, Invalid};
-use crate::world::IpFamilyPolicy;
+use crate::types::Family;
+use crate::world::{IpFamilyPolicy, families};
 
 /// An error's sentence must name all of these.
 pub(super) fn mentions(running: &Running, name: &str, words: &[&str]) {
@@ -215,11 +216,11 @@ fn a_refused_request_takes_nothing_away() {
             service("b", 2).asks("typo").holds("1.2.3.10"),
             service("c", 3).asks("1.2.3.9").holds("1.2.3.11"),
             service("d", 4).prefer().asks("1.2.3.12").holds("1.2.3.12 1000::9"),
-            service("e", 5).with(|s| s.cluster_ips = vec!["broken".into()]).holds("1.2.3.13"),
+            service("e", 5).with(|s| s.families = families(&["broken"], &[])).holds("1.2.3.13"),
             service("f", 6).asks("1.2.3.14").from("q").holds("1.2.3.14"),
             service("g", 7).from("unknown").holds("1.2.3.15"),
             service("h", 8)
-                .with(|s| s.cluster_ips = vec!["10.96.0.1".into(), "10.96.0.2".into()])
+                .with(|s| s.families = families(&["10.96.0.1", "10.96.0.2"], &[]))
                 .holds("1.2.3.16"),
         ],
         &[
@@ -461,7 +462,7 @@ fn invalid_pools() {
 fn dual_stack_from_scratch() {
     let (v4, v6, both) =
         (|| pool("b-v4", "4.0.0.0/31"), || pool("a-v6", "4000::/127"), || pool("c", "5.0.0.0/32 5000::/127"));
-    let six_first = service("s", 1).prefer().with(|s| s.ip_families.reverse());
+    let six_first = service("s", 1).prefer().with(|s| s.first_family = Family::V6);
     check([v4(), v6()], [service("s", 1).prefer()], &[("s", "4.0.0.0 @b-v4")]);
     check([v4(), v6()], [six_first.clone()], &[("s", "4000:: @a-v6")]);
     check([v4()], [six_first.clone()], &[("s", "4.0.0.0 @b-v4")]);
@@ -506,13 +507,9 @@ fn dual_stack_from_scratch() {
     );
     assert_eq!(r.show("s"), "!");
     mentions(&r, "s", &["RequireDualStack", "not enough cluster IPs"]);
-    let bare = service("s", 1).with(|s| s.cluster_ips.clear());
-    check(
-        [both()],
-        [bare.clone().with(|s| s.ip_families = vec![crate::types::Family::V6])],
-        &[("s", "5000:: @c")],
-    );
-    check([both()], [bare.with(|s| s.ip_families.clear())], &[("s", "5.0.0.0 @c")]);
+    let bare = |list: &[Family]| service("s", 1).with(|s| s.families = families(&[], list));
+    check([both()], [bare(&[Family::V6])], &[("s", "5000:: @c")]);
+    check([both()], [bare(&[])], &[("s", "5.0.0.0 @c")]);
 }
 
 #[test]

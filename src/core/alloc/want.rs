@@ -27,13 +27,13 @@ pub(super) struct Want {
     /// Its labels.
     pub(super) labels: Labels,
     /// The families that it has, or why that can't be said.
-    pub(super) families: Result<FamilySet, String>,
+    pub(super) families: Result<FamilySet, Box<str>>,
     /// Its policy.
     pub(super) policy: IpFamilyPolicy,
     /// Which family is tried first where a PreferDualStack service can only have one.
     pub(super) first_family: Family,
     /// The addresses that it asks for (one, or one of each family, IPv4 first), or what is wrong with the request.
-    pub(super) addresses: Result<Option<Vec<IpAddr>>, Refusal>,
+    pub(super) addresses: Result<Option<Box<[IpAddr]>>, Box<Refusal>>,
     /// The pool that it asks for.
     pub(super) pool: Option<Arc<str>>,
     /// With whom it shares; `None`: with nobody.
@@ -41,34 +41,32 @@ pub(super) struct Want {
     /// Its ports, sorted.
     pub(super) ports: Arc<[ServicePort]>,
     /// The pool that its addresses are from, as an annotation says.
-    pub(super) from_pool: Option<String>,
+    pub(super) from_pool: Option<Arc<str>>,
 }
 
 impl Want {
     /// Of this service.
     pub(super) fn of(service: &Service) -> Want {
         let annotations = &service.annotations;
-        let text = |t: &Option<String>| t.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
-        let mut ports = service.ports.to_vec();
-        ports.sort();
-        ports.dedup();
+        let text = |t: &Option<Arc<str>>| t.clone().filter(|t| !t.is_empty());
         Want {
             order: (service.created, service.key.clone()),
             labels: service.labels.clone(),
-            families: service.families(),
+            families: service.families.clone(),
             policy: service.ip_family_policy,
-            first_family: service.ip_families.first().copied().unwrap_or(Family::V4),
+            first_family: service.first_family,
             addresses: requested(
-                text(&annotations.load_balancer_ips).as_deref(),
-                text(&service.load_balancer_ip).as_deref(),
-            ),
-            pool: text(&annotations.address_pool).map(Into::into),
+                annotations.load_balancer_ips.as_deref().filter(|t| !t.is_empty()),
+                service.load_balancer_ip.as_deref().filter(|t| !t.is_empty()),
+            )
+            .map_err(Box::new),
+            pool: text(&annotations.address_pool),
             share: service.sharing_key().map(|key| {
                 // MetalLB: Local without a selector shares like Cluster; so it does here.
                 let backend = if service.local { service.selector.clone() } else { Labels::new() };
                 Arc::new(ShareKey { sharing: key.to_owned(), backend })
             }),
-            ports: ports.into(),
+            ports: service.ports.clone(),
             from_pool: text(&annotations.allocated_from_pool),
         }
     }
@@ -104,12 +102,12 @@ pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|a| a.to_canonical())
 }
 
-fn requested(annotation: Option<&str>, field: Option<&str>) -> Result<Option<Vec<IpAddr>>, Refusal> {
+fn requested(annotation: Option<&str>, field: Option<&str>) -> Result<Option<Box<[IpAddr]>>, Refusal> {
     let parse = |text: &str| parse_address(text).ok_or_else(|| Refusal::NoAddress { text: text.to_owned() });
     match (annotation, field) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Refusal::RequestedTwice),
-        (None, Some(text)) => Ok(Some(vec![parse(text)?])),
+        (None, Some(text)) => Ok(Some([parse(text)?].into())),
         (Some(list), None) => {
             let mut ips = list.split(',').map(|item| parse(item.trim())).collect::<Result<Vec<_>, _>>()?;
             match *ips.as_slice() {
@@ -119,7 +117,7 @@ fn requested(annotation: Option<&str>, field: Option<&str>) -> Result<Option<Vec
                 _ => return Err(Refusal::TooMany { ips }),
             }
             ips.sort();
-            Ok(Some(ips))
+            Ok(Some(ips.into()))
         }
     }
 }

@@ -65,14 +65,14 @@ impl NodeAddresses {
     /// One service again, and those that share an address with it: they elect for one another.
     pub fn update(&mut self, decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> AddressChanges {
         let old = self.by_service.get(key).map(|record| record.addresses.clone()).unwrap_or_default();
-        let new = decisions.allocator.get(key).map(|a| a.ips.as_slice()).unwrap_or_default();
+        let new = decisions.allocator.get(key).map(|a| &*a.ips).unwrap_or_default();
         let users = old.iter().chain(new).flat_map(|ip| decisions.allocator.users_of(*ip));
         let services: BTreeSet<ServiceKey> = users.chain([key]).cloned().collect();
         // All that these services had and have: a sharer may have got further addresses in the same batch.
         let mut touched: BTreeSet<IpAddr> = BTreeSet::new();
         for service in &services {
             let record = self.by_service.get(service).map(|record| record.addresses.as_slice());
-            let held = decisions.allocator.get(service).map(|a| a.ips.as_slice());
+            let held = decisions.allocator.get(service).map(|a| &*a.ips);
             touched.extend(record.into_iter().chain(held).flatten());
         }
         let before: Vec<(IpAddr, Option<InterfaceSet>)> =

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::{Decisions, Disagreement, Reason, merge};
 use crate::config::{BgpAdvertisement, Peer};
-use crate::types::{Family, FamilySet, GroupId, RouteAttributes, ServiceKey};
+use crate::types::{Copies, Family, FamilySet, GroupId, RouteAttributes, ServiceKey};
 use crate::world::Node;
 
 /// A route of a group that has to be announced with other attributes, or withdrawn.
@@ -61,11 +61,13 @@ pub struct NodeRoutes {
     groups: Vec<Group>,
     peers: BTreeMap<Arc<str>, GroupId>,
     /// What each service contributes, whichever group takes it.
-    by_service: HashMap<ServiceKey, Vec<(IpNet, usize)>>,
+    by_service: HashMap<ServiceKey, Box<[(IpNet, usize)]>>,
     /// For each service with addresses why the node announces it to no peer; `None`: it does.
     reasons: HashMap<ServiceKey, Option<Reason>>,
     /// Which peers share a group -> its name; kept over rebuilds, so that sessions keep their group.
     names: HashMap<Vec<Arc<str>>, GroupId>,
+    /// Nearly all routes have equal attributes.
+    attributes: Copies<RouteAttributes>,
     /// Services that aren't announced yet, whatever is decided: see [`hold`](NodeRoutes::hold).
     held: HashSet<ServiceKey>,
     visited: u64,
@@ -122,16 +124,15 @@ impl NodeRoutes {
             }
             new.sort_unstable();
             new.dedup();
-            new.shrink_to_fit();
         }
         let old = if new.is_empty() {
             self.by_service.remove(key).unwrap_or_default()
         } else {
-            self.by_service.insert(key.clone(), new.clone()).unwrap_or_default()
+            self.by_service.insert(key.clone(), new.as_slice().into()).unwrap_or_default()
         };
         let mut changes = Vec::new();
         for group in &mut self.groups {
-            group.contribute(decisions, key, &old, &new, &mut changes);
+            group.contribute(decisions, key, (&old, &new), &mut self.attributes, &mut changes);
         }
         changes
     }
@@ -153,7 +154,7 @@ impl NodeRoutes {
 
     /// The prefixes that each peer is to have for a service; peers without any are left out.
     pub fn prefixes(&self, key: &ServiceKey) -> BTreeMap<&Arc<str>, Vec<IpNet>> {
-        let contributions = self.by_service.get(key).map(Vec::as_slice).unwrap_or_default();
+        let contributions = self.by_service.get(key).map(|all| &**all).unwrap_or_default();
         let mut all: BTreeMap<&Arc<str>, Vec<IpNet>> = BTreeMap::new();
         if contributions.is_empty() {
             return all;
@@ -219,13 +220,16 @@ impl NodeRoutes {
     }
 }
 
+/// A prefix, and the place of the advertisement that it comes from.
+type Contributed = (IpNet, usize);
+
 impl Group {
     fn contribute(
         &mut self,
         decisions: &Decisions<'_>,
         service: &ServiceKey,
-        old: &[(IpNet, usize)],
-        new: &[(IpNet, usize)],
+        (old, new): (&[Contributed], &[Contributed]),
+        known: &mut Copies<RouteAttributes>,
         changes: &mut Vec<RouteChange>,
     ) {
         let mut touched = BTreeSet::new();
@@ -258,7 +262,7 @@ impl Group {
             }
             let merged = merge(route.advertisements(decisions), self.ibgp, |_| {});
             if created.contains(&prefix) || *route.attributes != merged {
-                route.attributes = Arc::new(merged);
+                route.attributes = known.share(Arc::new(merged));
                 changes.push(RouteChange {
                     group: self.id,
                     prefix,

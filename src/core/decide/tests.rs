@@ -218,7 +218,7 @@ fn service(name: &str, policy: &str, ips: &[&str], v4: &[&str], v6: &[&str]) -> 
 fn elected(engine: &Engine, address: &str) -> Option<String> {
     let election = engine.decisions().layer2_election(address.parse().unwrap())?;
     let owner = election.owner()?;
-    let ServiceKey { name, .. } = &election.service;
+    let name = &election.service.name;
     Some(format!("{name} {} {} {}", election.electing, owner.node, owner.score))
 }
 

@@ -42,10 +42,6 @@ pub struct EngineOptions {
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all changes are Apply, and a box for each would cost more"
-)]
 pub enum SourceChange {
     /// It is there, in this form.
     Apply(Object),

@@ -144,7 +144,7 @@ fn peer(dice: &mut Dice) -> Value {
 fn edit(dice: &mut Dice, world: &World) -> SourceChange {
     if dice.chance(12) {
         let mut all: Vec<ObjectId> = world.services().map(|s| ObjectId::Service(s.key.clone())).collect();
-        all.extend(world.config_objects().map(|c| ObjectId::Config(c.key.clone())));
+        all.extend(world.config_objects().map(|c| ObjectId::Config(c.key.clone().into())));
         if !all.is_empty() {
             return SourceChange::Delete(dice.pick(&all).clone());
         }
@@ -460,7 +460,7 @@ fn an_engine_that_does_not_choose_gives_what_status_gives_and_keeps_that_when_it
     let first = [pool, web("new", json!([])), web("old", json!([{"ip": "192.0.2.0"}]))];
     engine.apply(first.iter().map(|o| SourceChange::Apply(object(o))).collect(), None);
     let ips = |engine: &Engine, name: &str| {
-        engine.allocator().get(&ServiceKey::new("default", name)).map(|a| a.ips.clone()).unwrap_or_default()
+        engine.allocator().get(&ServiceKey::new("default", name)).map(|a| a.ips.to_vec()).unwrap_or_default()
     };
     let old: Vec<std::net::IpAddr> = vec!["192.0.2.0".parse().expect("an address")];
     assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old.clone()));

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::shape::{self, Shape, kind_of};
 use super::{Located, ManifestError, Origin, Parsed, Skipped, base64};
-use crate::types::{Age, Family, Labels, NodeName, ObjectKey, ServiceKey};
+use crate::types::{Age, Family, Labels, NodeName, ObjectKey, ServiceKey, shared};
 use crate::world::{
     AllocationEntry, Allocations, ConfigObject, Endpoint, EndpointSlice, IpFamilyPolicy, Namespace, Node,
-    Object, ObjectId, Secret, Service, ServiceAnnotations, ServicePort,
+    Object, ObjectId, Secret, Service, ServiceAnnotations, ServicePort, families,
 };
 
 type Fields = Map<String, Value>;
@@ -70,7 +70,13 @@ impl Reader<'_> {
             return self.parsed.skipped.push(Skipped { api_version, kind, namespace, name, origin });
         };
         match read_object(read_as, &api_version, &kind, object) {
-            Ok(Some(object)) => self.parsed.objects.push(Located { object, origin: self.origin.clone() }),
+            Ok(Some(object)) => {
+                if self.parsed.objects.is_empty() {
+                    // Nearly all documents hold one, and a vector would take room for four.
+                    self.parsed.objects.reserve_exact(1);
+                }
+                self.parsed.objects.push(Located { object, origin: self.origin.clone() });
+            }
             Ok(None) => {}
             Err(Fault { object, subject, message }) => {
                 self.error(at, object, &format!("{kind}{subject}: {message}"));
@@ -172,7 +178,7 @@ fn read_object(
         Kind::Namespace => (ObjectId::Namespace(name.into()), format!(" {name}")),
         Kind::Node => (ObjectId::Node(NodeName::new(name)), format!(" {name}")),
         Kind::Config => {
-            (ObjectId::Config(ObjectKey::new(kind, namespace, name)), format!(" {namespace}/{name}"))
+            (ObjectId::Config(ObjectKey::new(kind, namespace, name).into()), format!(" {namespace}/{name}"))
         }
         Kind::EndpointSlice => {
             (ObjectId::EndpointSlice(namespace.into(), name.into()), format!(" {namespace}/{name}"))
@@ -266,41 +272,38 @@ impl<'a> Metadata<'a> {
     }
 
     /// The annotation under `metallb.io`, where it is there at all, else under the group's old name.
-    fn annotation(&self, name: &str) -> Option<String> {
+    fn annotation(&self, name: &str) -> Option<Arc<str>> {
         let annotations = self.annotations();
         let value = ["metallb.io/", "metallb.universe.tf/"]
             .iter()
             .find_map(|prefix| annotations.get(&format!("{prefix}{name}")))?;
-        Some(value.as_str().unwrap_or_default().to_owned())
+        Some(value.as_str().unwrap_or_default().into())
     }
 }
 
 fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> {
     let spec = fields(object.get("spec"));
-    let ports = exact(items(spec.get("ports")).iter().filter_map(Value::as_object).map(port));
+    let ip_families = ip_families(spec)?;
     let balancer = fields(fields(object.get("status")).get("loadBalancer"));
-    let ingress = items(balancer.get("ingress"))
-        .iter()
-        .filter_map(|entry| text(entry.as_object()?, "ip"))
-        .filter(|ip| !ip.is_empty())
-        .map(str::to_owned);
+    let ingress =
+        items(balancer.get("ingress")).iter().filter_map(|entry| address(text(entry.as_object()?, "ip")?));
     Ok(Service {
         key: ServiceKey::new(metadata.namespace, metadata.name),
         created: metadata.created(),
         labels: metadata.labels(),
         load_balancer: text(spec, "type") == Some("LoadBalancer"),
-        class: text(spec, "loadBalancerClass").map(str::to_owned),
+        class: text(spec, "loadBalancerClass").map(Into::into),
         annotations: ServiceAnnotations {
             address_pool: metadata.annotation("address-pool"),
             load_balancer_ips: metadata.annotation("loadBalancerIPs"),
             allow_shared_ip: metadata.annotation("allow-shared-ip"),
             // This one never had another name.
             allocated_from_pool: text(metadata.annotations(), "metallb.io/ip-allocated-from-pool")
-                .map(str::to_owned),
+                .map(Into::into),
         },
-        load_balancer_ip: text(spec, "loadBalancerIP").filter(|ip| !ip.is_empty()).map(str::to_owned),
-        cluster_ips: cluster_ips(spec),
-        ip_families: ip_families(spec)?,
+        load_balancer_ip: text(spec, "loadBalancerIP").filter(|ip| !ip.is_empty()).map(Into::into),
+        families: families(&cluster_ips(spec), &ip_families),
+        first_family: ip_families.first().copied().unwrap_or(Family::V4),
         ip_family_policy: ip_family_policy(spec)?,
         local: text(spec, "externalTrafficPolicy") == Some("Local"),
         health_check_node_port: spec
@@ -309,21 +312,20 @@ fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> 
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port != 0),
         selector: texts(spec.get("selector")),
-        ports,
-        ingress: exact(ingress),
+        ports: ServicePort::list(items(spec.get("ports")).iter().filter_map(Value::as_object).map(port)),
+        ingress: shared(ingress.collect()),
     })
 }
 
 /// `clusterIPs`, else `clusterIP`, without those that are none.
-fn cluster_ips(spec: &Fields) -> Vec<String> {
+fn cluster_ips(spec: &Fields) -> Vec<&str> {
     let listed = items(spec.get("clusterIPs"));
     let all = if listed.is_empty() {
         spec.get("clusterIP").map(std::slice::from_ref).unwrap_or_default()
     } else {
         listed
     };
-    let ips = all.iter().filter_map(Value::as_str).filter(|ip| !matches!(*ip, "" | "None"));
-    exact(ips.map(str::to_owned))
+    all.iter().filter_map(Value::as_str).filter(|ip| !matches!(*ip, "" | "None")).collect()
 }
 
 fn ip_families(spec: &Fields) -> Result<Vec<Family>, String> {

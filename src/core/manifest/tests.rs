@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::{Parsed, duplicates, parse, split};
-use crate::types::{Family, ServiceKey};
+use crate::types::{Family, FamilySet, ServiceKey};
 use crate::world::{IpFamilyPolicy, Object, ObjectId, Service};
 
 /// A Service in six lines.
@@ -349,19 +349,26 @@ status:
     assert_eq!(read.annotations.allocated_from_pool, None);
     assert_eq!(read.class.as_deref(), Some("example.com/lb"));
     assert_eq!(read.load_balancer_ip, None);
-    assert_eq!(read.cluster_ips, ["10.96.0.1", "fd00::1"]);
-    assert_eq!(read.ip_families, [Family::V6, Family::V4]);
+    assert_eq!((read.families, read.first_family), (Ok(FamilySet::BOTH), Family::V6));
     assert_eq!(read.ip_family_policy, IpFamilyPolicy::PreferDualStack);
     assert!(read.load_balancer && read.local);
     assert_eq!(read.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["TCP/80", "UDP/53"]);
-    assert_eq!(read.ingress, ["192.0.2.1"]);
+    assert_eq!(*read.ingress, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
 
-    let alone = service("{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: 10.0.0.1}}");
-    assert_eq!(alone.cluster_ips, ["10.0.0.1"]);
-    let headless = service(
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, clusterIPs: [None]}}",
+    let alone = service(
+        r#"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: "fd00::1", ipFamilies: [IPv4]}}"#,
     );
-    assert_eq!(headless.cluster_ips, [""; 0]);
+    assert_eq!((alone.families, alone.first_family), (Ok(FamilySet::only(Family::V6)), Family::V4));
+    let headless = service(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, clusterIPs: [None], ipFamilies: [IPv6]}}",
+    );
+    assert_eq!(headless.families, Ok(FamilySet::only(Family::V6)));
+    for (ips, wrong) in [("[10.0.0.x]", "10.0.0.x"), ("[10.0.0.1, 10.0.0.2]", "10.0.0.1, 10.0.0.2")] {
+        let broken =
+            format!("{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {{clusterIPs: {ips}}}}}");
+        let why = service(&broken).families.unwrap_err();
+        assert!(why.contains(wrong), "{why}");
+    }
 }
 
 #[test]

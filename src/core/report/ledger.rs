@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Content, Identity, Kind, Object, Subject, Wanted};
+use crate::types::Copies;
 
 /// How much a ledger may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +94,8 @@ pub struct Ledger {
     identity: Identity,
     settings: Settings,
     wanted: BTreeMap<Subject, Wanted>,
-    /// What the watches have shown, and what was written since.
-    seen: BTreeMap<Subject, BTreeMap<Arc<str>, Object>>,
+    /// What the watches have shown, and what was written since: by name, mostly one, and there may be one for each service.
+    seen: BTreeMap<Subject, Vec<Object>>,
     /// What each object is about, by kind and name.
     names: HashMap<(Kind, Arc<str>), Subject>,
     /// Kinds whose objects are all known, and kinds of which all that is wanted is known.
@@ -113,6 +114,7 @@ pub struct Ledger {
     paused: BTreeMap<Kind, Instant>,
     /// Writes that may be made, in millionths, as of a time.
     tokens: (u64, Option<Instant>),
+    sets: Copies<BTreeSet<Arc<str>>>,
 }
 
 impl Ledger {
@@ -134,11 +136,15 @@ impl Ledger {
             failed: BTreeMap::new(),
             paused: BTreeMap::new(),
             tokens: (full(settings.rate), None),
+            sets: Copies::default(),
         }
     }
 
     /// This is wanted of a subject now; `None`: no object.
-    pub fn want(&mut self, subject: Subject, wanted: Option<Wanted>) {
+    pub fn want(&mut self, subject: Subject, mut wanted: Option<Wanted>) {
+        if let Some(wanted) = &mut wanted {
+            self.share(wanted);
+        }
         let differs = match &wanted {
             Some(new) => self.wanted.get(&subject) != Some(new),
             None => self.wanted.contains_key(&subject),
@@ -195,7 +201,8 @@ impl Ledger {
     pub fn saw(&mut self, kind: Kind, object: Object) {
         let key = (kind, object.name.clone());
         if let Some(subject) = self.names.get(&key) {
-            let known = self.seen.get(subject).and_then(|all| all.get(&object.name));
+            let all = self.seen.get(subject).map(Vec::as_slice).unwrap_or_default();
+            let known = all.iter().find(|known| known.name == object.name);
             if known.is_some_and(|known| known.uid == object.uid && known.version > object.version) {
                 return;
             }
@@ -210,7 +217,7 @@ impl Ledger {
     pub fn gone(&mut self, kind: Kind, name: &Arc<str>) {
         let Some(subject) = self.names.remove(&(kind, name.clone())) else { return };
         if let Some(all) = self.seen.get_mut(&subject) {
-            all.remove(name);
+            all.retain(|object| object.name != *name);
             if all.is_empty() {
                 self.seen.remove(&subject);
             }
@@ -330,8 +337,7 @@ impl Ledger {
 
     /// What differs of one subject, and the content that the write gives.
     fn difference(&self, subject: &Subject, date: Timestamp) -> Option<(Write, Option<Content>)> {
-        let none = BTreeMap::new();
-        let all = self.seen.get(subject).unwrap_or(&none);
+        let all = self.seen.get(subject).map(Vec::as_slice).unwrap_or_default();
         let own = self.own(subject);
         let Some(content) = self.content(subject, own) else {
             let own = own.filter(|_| self.complete.contains(&subject.kind()))?;
@@ -348,7 +354,7 @@ impl Ledger {
             let write = Write::Status { subject: subject.clone(), name: own.name.clone(), patch };
             return Some((write, Some(content)));
         }
-        let surplus = all.values().find(|other| {
+        let surplus = all.iter().find(|other| {
             other.name != own.name
                 && (other.node == self.identity.node || matches!(subject, Subject::ServiceL2(_)))
         });
@@ -360,25 +366,59 @@ impl Ledger {
         match self.wanted.get(subject)? {
             Wanted::Content(content) => Some(content.clone()),
             Wanted::Peers { sent, unsettled } => {
-                let mut peers = sent.clone();
+                let mut peers = BTreeSet::clone(sent);
                 if let Some(Object { content: Content::ServiceBgp(named), .. }) = own {
                     peers.extend(named.intersection(unsettled).cloned());
                 }
-                (!peers.is_empty()).then_some(Content::ServiceBgp(peers))
+                (!peers.is_empty()).then(|| Content::ServiceBgp(Arc::new(peers)))
             }
         }
     }
 
     /// Of the own objects of a subject the oldest.
     fn own(&self, subject: &Subject) -> Option<&Object> {
-        let all = self.seen.get(subject)?.values().filter(|object| object.node == self.identity.node);
+        let all = self.seen.get(subject)?.iter().filter(|object| object.node == self.identity.node);
         all.min_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)))
     }
 
-    fn file(&mut self, kind: Kind, object: Object) {
+    fn share(&mut self, wanted: &mut Wanted) {
+        match wanted {
+            Wanted::Content(content) => self.share_content(content),
+            Wanted::Peers { sent, unsettled } => {
+                for names in [sent, unsettled] {
+                    *names = self.sets.share(names.clone());
+                }
+            }
+        }
+    }
+
+    fn share_content(&mut self, content: &mut Content) {
+        match content {
+            Content::ServiceBgp(names) | Content::ServiceL2(names) => *names = self.sets.share(names.clone()),
+            Content::Unset | Content::Configuration(_) | Content::Session(_) => {}
+        }
+    }
+
+    fn file(&mut self, kind: Kind, mut object: Object) {
+        // What is known under the same words is kept once.
+        if let Some((wanted, _)) = self.wanted.get_key_value(&object.subject) {
+            object.subject = wanted.clone();
+        }
+        if object.node == self.identity.node {
+            object.node = self.identity.node.clone();
+        }
+        self.share_content(&mut object.content);
         let subject = object.subject.clone();
         self.names.insert((kind, object.name.clone()), subject.clone());
-        self.seen.entry(subject.clone()).or_default().insert(object.name.clone(), object);
+        let all = self.seen.entry(subject.clone()).or_insert_with(|| Vec::with_capacity(1));
+        match all.binary_search_by(|other| other.name.cmp(&object.name)) {
+            Ok(place) => {
+                if let Some(known) = all.get_mut(place) {
+                    *known = object;
+                }
+            }
+            Err(place) => all.insert(place, object),
+        }
         self.look_at(subject);
     }
 

@@ -66,10 +66,13 @@ pub enum Content {
     /// Whether the session is established.
     Session(bool),
     /// The peers that have a route of the service.
-    ServiceBgp(BTreeSet<Arc<str>>),
+    ServiceBgp(Names),
     /// The interfaces that answer for the service; empty: all.
-    ServiceL2(BTreeSet<Arc<str>>),
+    ServiceL2(Names),
 }
+
+/// Names of peers or interfaces. Thousands of services mostly have the same ones: a [`Ledger`] keeps equal sets once.
+pub type Names = Arc<BTreeSet<Arc<str>>>;
 
 /// What is wanted of a status object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +82,8 @@ pub enum Wanted {
     /// That it names these peers, and of the unsettled ones those that it names already.
     Peers {
         /// The peers that have a route of the service.
-        sent: BTreeSet<Arc<str>>,
+        sent: Names,
         /// The peers of which it isn't known for long enough.
-        unsettled: BTreeSet<Arc<str>>,
+        unsettled: Names,
     },
 }

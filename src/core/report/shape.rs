@@ -237,12 +237,12 @@ fn content(subject: &Subject, status: &Value) -> Option<Content> {
                 .iter()
                 .map(|p| Some(p.as_str()?.into()))
                 .collect::<Option<_>>()
-                .map(Content::ServiceBgp)
+                .map(|peers| Content::ServiceBgp(Arc::new(peers)))
         }
         Subject::ServiceL2(service) => {
             of(service)?;
             let names = list("interfaces").iter().map(|i| Some(i.get("name")?.as_str()?.into()));
-            names.collect::<Option<_>>().map(Content::ServiceL2)
+            names.collect::<Option<_>>().map(|names| Content::ServiceL2(Arc::new(names)))
         }
         Subject::Session(..) => {
             text("peer")?;

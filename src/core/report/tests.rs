@@ -17,8 +17,8 @@ fn web() -> ServiceKey {
     ServiceKey::new("default", "web")
 }
 
-fn peers(names: &[&str]) -> BTreeSet<Arc<str>> {
-    names.iter().map(|n| (*n).into()).collect()
+fn peers(names: &[&str]) -> Names {
+    Arc::new(names.iter().map(|n| (*n).into()).collect())
 }
 
 fn sent(names: &[&str], unsettled: &[&str]) -> Option<Wanted> {

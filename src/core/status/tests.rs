@@ -33,12 +33,12 @@ fn ips(texts: &[&str]) -> Vec<IpAddr> {
 }
 
 fn has(texts: &[&str], pool: Option<&str>) -> Desired {
-    Desired::Addresses { ips: ips(texts), pool: pool.map(str::to_owned) }
+    Desired::Addresses { ips: ips(texts).into(), pool: pool.map(Into::into) }
 }
 
 fn allocation(texts: &[&str], error: Option<&str>) -> Allocation {
     Allocation {
-        ips: ips(texts),
+        ips: ips(texts).into(),
         pool: (!texts.is_empty()).then(|| "p".into()),
         error: error.map(str::to_owned),
         announce: true,

@@ -1,10 +1,12 @@
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-/// An object's labels, or a Service's selector: texts by key. Cheap to clone, and small: a map would take half a kilobyte for
-/// a single label, and there are several such maps for each of thousands of objects.
+/// An object's labels, or a Service's selector: texts by key. Cheap to clone, and small, since there are several for each of
+/// thousands of objects: one text, in which each key and each value, in the order of the keys, follows its length in octets
+/// and a colon.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<str>);
 
 impl Labels {
     /// None.
@@ -19,8 +21,7 @@ impl Labels {
 
     /// The value of a label.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let place = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        self.0.get(place).map(|(_, value)| &**value)
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// Whether there is a label, whatever its value.
@@ -40,28 +41,36 @@ impl Labels {
 
     /// All labels, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        let mut ahead = &*self.0;
+        std::iter::from_fn(move || {
+            let (key, after) = next_text(ahead)?;
+            let (value, after) = next_text(after)?;
+            ahead = after;
+            Some((key, value))
+        })
     }
+}
+
+/// The text at the front, and what follows it.
+fn next_text(ahead: &str) -> Option<(&str, &str)> {
+    let (length, ahead) = ahead.split_once(':')?;
+    ahead.split_at_checked(length.parse().ok()?)
 }
 
 /// Of several values for one key the last counts.
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Labels {
-        let mut all: Vec<(Box<str>, Box<str>)> =
+        let all: BTreeMap<Box<str>, Box<str>> =
             labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         if all.is_empty() {
             return Labels::default();
         }
-        // Stable, so that the last of equal keys stays last; `dedup_by` keeps the first of a run, hence the swap.
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                std::mem::swap(later, kept);
-            }
-            same
-        });
-        Labels(all.into())
+        let mut text = String::new();
+        for part in all.iter().flat_map(|(key, value)| [key, value]) {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{}:{part}", part.len());
+        }
+        Labels(text.into())
     }
 }
 
@@ -96,6 +105,19 @@ mod tests {
         assert_eq!(labels.with("b", "2"), Labels::from([("a", "1"), ("b", "2")]));
         assert_eq!(labels.without("a"), Labels::new());
         assert_eq!(labels.without("b"), labels);
+    }
+
+    #[test]
+    fn any_text_is_a_label() {
+        let texts = ["", ":", "1:a", "3", "\u{20ac}:", "\0", "a=b,c"];
+        let all: Vec<(&str, &str)> = texts.iter().flat_map(|key| [(*key, "x"), (*key, *key)]).collect();
+        let labels: Labels = all.iter().copied().collect();
+        assert_eq!(labels.iter().count(), texts.len());
+        for text in texts {
+            assert_eq!(labels.get(text), Some(text), "{text:?}");
+        }
+        assert_eq!(labels.get("b"), None);
+        assert_ne!(Labels::from([("ab", "c")]), Labels::from([("a", "bc")]));
     }
 
     #[test]

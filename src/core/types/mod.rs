@@ -2,6 +2,7 @@
 
 mod asn;
 mod community;
+mod copies;
 mod family;
 mod interfaces;
 mod issue;
@@ -14,11 +15,12 @@ mod selector;
 
 pub use asn::{Asn, RemoteAs, RouterId};
 pub use community::{Community, CommunityError, LargeCommunity, StandardCommunity};
+pub use copies::{Copies, shared};
 pub use family::{Family, FamilySet};
 pub use interfaces::InterfaceSet;
 pub use issue::{Issue, ObjectKey};
 pub use labels::Labels;
-pub use names::{NodeName, ServiceKey};
+pub use names::{NodeName, ServiceKey, ServiceName};
 pub use password::Password;
 pub use range::AddressRange;
 pub use route::{GroupId, RouteAttributes};

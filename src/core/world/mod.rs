@@ -6,12 +6,14 @@
 //!
 //! `metallb.io` objects stay raw here ([`ConfigObject`]): whether one is valid depends on others, and is `config`'s to say.
 
+mod common;
 mod objects;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub use common::Common;
 pub use objects::*;
 
 use crate::types::{Family, Labels, NodeName, ObjectKey, ServiceKey};
@@ -29,8 +31,8 @@ pub enum ObjectId {
     Namespace(Arc<str>),
     /// A Secret, by namespace and name.
     Secret(Arc<str>, Arc<str>),
-    /// A `metallb.io` object.
-    Config(ObjectKey),
+    /// A `metallb.io` object; apart, since such are few and their names long.
+    Config(Box<ObjectKey>),
     /// A `ferrolb.io` Allocations object, by namespace and name.
     Allocations(Arc<str>, Arc<str>),
 }
@@ -125,8 +127,14 @@ impl World {
     /// Adds an object or replaces the one of the same name.
     pub fn apply(&mut self, object: Object) -> Vec<Change> {
         match object {
-            Object::Service(s) => self.apply_service(Arc::new(s)),
-            Object::EndpointSlice(s) => {
+            Object::Service(mut s) => {
+                self.share_key(&mut s.key);
+                self.apply_service(Arc::new(s))
+            }
+            Object::EndpointSlice(mut s) => {
+                if let Some(service) = &mut s.service {
+                    self.share_key(service);
+                }
                 self.set_slice((s.namespace.clone(), s.name.clone()), Some(Arc::new(s)))
             }
             Object::Node(n) => {
@@ -177,8 +185,16 @@ impl World {
             ObjectId::Node(name) => config(self.nodes.remove(name).is_some()),
             ObjectId::Namespace(name) => config(self.namespaces.remove(name).is_some()),
             ObjectId::Secret(ns, name) => config(self.secrets.remove(&(ns.clone(), name.clone())).is_some()),
-            ObjectId::Config(key) => config(self.config.remove(key).is_some()),
+            ObjectId::Config(key) => config(self.config.remove(&**key).is_some()),
             ObjectId::Allocations(ns, name) => self.set_allocations(&(ns.clone(), name.clone()), None),
+        }
+    }
+
+    /// Lets a service's key be the one that it is known by, so that its name is in memory once.
+    fn share_key(&self, key: &mut ServiceKey) {
+        let known = self.services.get_key_value(key).map(|(known, _)| known);
+        if let Some(known) = known.or_else(|| self.endpoints.get_key_value(key).map(|(known, _)| known)) {
+            *key = known.clone();
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ObjectId;
-use crate::types::{Age, Family, FamilySet, Labels, NodeName, ObjectKey, ServiceKey};
+use crate::types::{Age, Family, FamilySet, Labels, NodeName, ObjectKey, ServiceKey, shared};
 
 /// The label key that keeps load balancer traffic off a node, whatever its value.
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -39,7 +39,7 @@ impl Object {
             Object::Node(n) => ObjectId::Node(n.name.clone()),
             Object::Namespace(n) => ObjectId::Namespace(n.name.clone()),
             Object::Secret(s) => ObjectId::Secret(s.namespace.clone(), s.name.clone()),
-            Object::Config(c) => ObjectId::Config(c.key.clone()),
+            Object::Config(c) => ObjectId::Config(Box::new(c.key.clone())),
             Object::Allocations(a) => ObjectId::Allocations(a.namespace.clone(), a.name.clone()),
         }
     }
@@ -57,15 +57,16 @@ pub struct Service {
     /// Whether `spec.type` is `LoadBalancer`.
     pub load_balancer: bool,
     /// `spec.loadBalancerClass`.
-    pub class: Option<String>,
+    pub class: Option<Arc<str>>,
     /// The annotations that matter.
     pub annotations: ServiceAnnotations,
     /// `spec.loadBalancerIP`, where not empty.
-    pub load_balancer_ip: Option<String>,
-    /// `spec.clusterIPs`, else `spec.clusterIP`, as text; `None` and empty ones left out.
-    pub cluster_ips: Vec<String>,
-    /// `spec.ipFamilies`, in their order.
-    pub ip_families: Vec<Family>,
+    pub load_balancer_ip: Option<Box<str>>,
+    /// The families of `spec.clusterIPs`, else of `spec.clusterIP`, else those of `spec.ipFamilies`, else IPv4; see
+    /// [`families`].
+    pub families: Result<FamilySet, Box<str>>,
+    /// The first of `spec.ipFamilies`; IPv4 where there are none.
+    pub first_family: Family,
     /// `spec.ipFamilyPolicy`; unset is `SingleStack`.
     pub ip_family_policy: IpFamilyPolicy,
     /// Whether `spec.externalTrafficPolicy` is `Local`.
@@ -74,23 +75,23 @@ pub struct Service {
     pub health_check_node_port: Option<u16>,
     /// `spec.selector`.
     pub selector: Labels,
-    /// `spec.ports`, as far as sharing an address depends on it.
-    pub ports: Vec<ServicePort>,
-    /// The `ip` of each entry of `status.loadBalancer.ingress` that has one, as text.
-    pub ingress: Vec<String>,
+    /// `spec.ports`, as far as sharing an address depends on it: sorted, each once, as [`ServicePort::list`] makes it.
+    pub ports: Arc<[ServicePort]>,
+    /// The `ip` of each entry of `status.loadBalancer.ingress`, as far as it is an address; an IPv4-mapped one is IPv4.
+    pub ingress: Arc<[IpAddr]>,
 }
 
 /// The annotations of a Service that matter. `metallb.io/X` wins over `metallb.universe.tf/X` where present, even if empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceAnnotations {
     /// `address-pool`.
-    pub address_pool: Option<String>,
+    pub address_pool: Option<Arc<str>>,
     /// `loadBalancerIPs`.
-    pub load_balancer_ips: Option<String>,
+    pub load_balancer_ips: Option<Arc<str>>,
     /// `allow-shared-ip`.
-    pub allow_shared_ip: Option<String>,
+    pub allow_shared_ip: Option<Arc<str>>,
     /// `metallb.io/ip-allocated-from-pool`.
-    pub allocated_from_pool: Option<String>,
+    pub allocated_from_pool: Option<Arc<str>>,
 }
 
 /// `spec.ipFamilyPolicy`.
@@ -114,6 +115,16 @@ pub struct ServicePort {
     pub port: u16,
 }
 
+impl ServicePort {
+    /// Such a list as a Service has: sorted, each once.
+    pub fn list(ports: impl IntoIterator<Item = ServicePort>) -> Arc<[ServicePort]> {
+        let mut ports: Vec<ServicePort> = ports.into_iter().collect();
+        ports.sort();
+        ports.dedup();
+        shared(ports)
+    }
+}
+
 impl fmt::Display for ServicePort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.protocol, self.port)
@@ -121,28 +132,6 @@ impl fmt::Display for ServicePort {
 }
 
 impl Service {
-    /// The families of its cluster IPs, else those of `ipFamilies`, else IPv4.
-    ///
-    /// # Errors
-    /// A sentence, where a cluster IP is no address, or there are two of one family.
-    pub fn families(&self) -> Result<FamilySet, String> {
-        if self.cluster_ips.is_empty() {
-            let set: FamilySet = self.ip_families.iter().copied().collect();
-            return Ok(if set.is_empty() { FamilySet::only(Family::V4) } else { set });
-        }
-        let family = |text: &String| {
-            text.parse().map(Family::of).map_err(|_| format!("its cluster IP {text:?} is no address"))
-        };
-        let families: FamilySet = self.cluster_ips.iter().map(family).collect::<Result<_, _>>()?;
-        if families.len() < self.cluster_ips.len() {
-            return Err(format!(
-                "its cluster IPs {} are more than one of a family",
-                self.cluster_ips.join(", ")
-            ));
-        }
-        Ok(families)
-    }
-
     /// Whether a load balancer that manages `class` (none: the services without a class) manages this service.
     pub fn managed_by(&self, class: Option<&str>) -> bool {
         self.load_balancer && self.class.as_deref() == class
@@ -152,6 +141,26 @@ impl Service {
     pub fn sharing_key(&self) -> Option<&str> {
         self.annotations.allow_shared_ip.as_deref().filter(|k| !k.is_empty())
     }
+}
+
+/// The families of a Service with these cluster IPs (`None` and empty ones left out), and these in `spec.ipFamilies`.
+///
+/// # Errors
+/// A sentence, where a cluster IP is no address, or there are two of one family.
+pub fn families(cluster_ips: &[&str], ip_families: &[Family]) -> Result<FamilySet, Box<str>> {
+    if cluster_ips.is_empty() {
+        let set: FamilySet = ip_families.iter().copied().collect();
+        return Ok(if set.is_empty() { FamilySet::only(Family::V4) } else { set });
+    }
+    let family = |text: &&str| {
+        text.parse().map(Family::of).map_err(|_| format!("its cluster IP {text:?} is no address"))
+    };
+    let families: FamilySet = cluster_ips.iter().map(family).collect::<Result<_, _>>()?;
+    if families.len() < cluster_ips.len() {
+        let list = cluster_ips.join(", ");
+        return Err(format!("its cluster IPs {list} are more than one of a family").into());
+    }
+    Ok(families)
 }
 
 /// An EndpointSlice with an address type of IPv4 or IPv6.

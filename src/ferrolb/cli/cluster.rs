@@ -88,7 +88,9 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Snapshot, String> 
         }
     }
     let mut objects = Vec::new();
+    let mut addresses = BTreeMap::new();
     for value in values {
+        addresses.extend(shown(&value));
         match manifest::object(value) {
             Ok(object) => objects.extend(object),
             Err(why) => notes.push(format!("an object is left out: {why}")),
@@ -100,7 +102,7 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Snapshot, String> 
     }
     let mut uncompared = Vec::new();
     let running = Running {
-        addresses: addresses(&objects),
+        addresses,
         bgp: statuses(client, &SERVICE_BGP_STATUS, &mut uncompared)
             .await
             .map(|all| all.iter().flat_map(sent).collect()),
@@ -131,12 +133,20 @@ fn referred_secrets(objects: &[Object], namespace: &str) -> Vec<Object> {
     names.into_iter().map(|name| Object::Secret(secret(name))).collect()
 }
 
-fn addresses(objects: &[Object]) -> BTreeMap<String, Vec<String>> {
-    let services = objects.iter().filter_map(|object| match object {
-        Object::Service(service) => Some((service.key.to_string(), service.ingress.clone())),
-        _ => None,
-    });
-    services.filter(|(_, ips)| !ips.is_empty()).collect()
+/// A Service that shows addresses, and these as they are written.
+fn shown(object: &Value) -> Option<(String, Vec<String>)> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    if text("/kind") != Some(SERVICE.kind) {
+        return None;
+    }
+    let name = format!("{}/{}", text("/metadata/namespace")?, text("/metadata/name")?);
+    let ingress = object.pointer("/status/loadBalancer/ingress")?.as_array()?.iter();
+    let ips: Vec<String> = ingress
+        .filter_map(|entry| entry.get("ip")?.as_str())
+        .filter(|ip| !ip.is_empty())
+        .map(str::to_owned)
+        .collect();
+    (!ips.is_empty()).then_some((name, ips))
 }
 
 /// The status objects of a kind, `None` where there are none at all: then nobody writes them.

@@ -38,6 +38,7 @@ use crate::shell::kube::kinds::{
     REPLICA_SET, SERVICE,
 };
 use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
+use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::Pages;
 use crate::shell::telemetry::metrics::Metrics;
@@ -113,11 +114,13 @@ async fn work(
         controller.find_owner(pod);
     }
     let mut webhook: Option<JoinSet<()>> = None;
+    let mut tidying = sys::Tidying::default();
     loop {
         let wake = controller.step();
         tokio::select! {
             batch = source.next() => {
                 let initial = batch.initial;
+                tidying.did(batch.sides.len(), Instant::now());
                 controller.take(batch);
                 if initial {
                     health.started_alone();
@@ -127,7 +130,11 @@ async fn work(
                     webhook = Some(webhook::start(&args.webhook, &offered, &client, &namespace, None)?);
                 }
             }
-            Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => controller.ended(ended),
+            Some(ended) = controller.writes.join_next(), if !controller.writes.is_empty() => {
+                tidying.did(1, Instant::now());
+                controller.ended(ended);
+            }
+            () = tidying.wait() => tidying.tidy(),
             question = controller.desk.next() => controller.desk.answer(question, controller.keeper.engine()),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = tokio::time::sleep_until(wake) => {}

@@ -182,14 +182,15 @@ impl Reports {
                 continue;
             }
             let allocation = engine.allocator().get(key);
-            let ips = allocation.map(|a| a.ips.as_slice()).unwrap_or_default();
+            let ips = allocation.map(|a| &*a.ips).unwrap_or_default();
             let interfaces =
                 ips.iter().filter_map(|ip| addresses.interfaces(*ip)).reduce(InterfaceSet::union);
             let interfaces = match interfaces {
                 Some(InterfaceSet::Only(names)) => names,
                 Some(InterfaceSet::Any) | None => BTreeSet::new(),
             };
-            self.ledger.want(subject.clone(), Some(Wanted::Content(Content::ServiceL2(interfaces))));
+            self.ledger
+                .want(subject.clone(), Some(Wanted::Content(Content::ServiceL2(Arc::new(interfaces)))));
             if self.answered.insert(key.clone()) {
                 self.announced(subject);
             }
@@ -347,6 +348,7 @@ impl Reports {
         if !sent.is_empty() && self.assigned.insert(key) {
             self.announced(subject.clone());
         }
+        let (sent, unsettled) = (Arc::new(sent), Arc::new(unsettled));
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }
 

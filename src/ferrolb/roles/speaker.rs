@@ -42,7 +42,7 @@ use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::Pages;
 use crate::shell::telemetry::metrics::Metrics;
-use crate::shell::{kube as cluster, net, proxy as node_proxy};
+use crate::shell::{kube as cluster, net, proxy as node_proxy, sys};
 
 const ROLE: &str = "speaker";
 /// How many events of sessions may wait for the log.
@@ -145,6 +145,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     if args.status_writes > 0 {
         supply.begin_reports();
     }
+    sys::return_free_memory();
+    let mut tidying = sys::Tidying::default();
 
     let mut asked: Option<BoxFuture<'static, Asked>> = None;
     loop {
@@ -168,6 +170,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         tokio::select! {
             supplied = supply.next() => {
                 let noticed = supplied.noticed;
+                tidying.did(supplied.len(), Instant::now());
                 let outcome = speaker.take(supplied, &mut reports, &mut leases, &mut teller, &mut supply);
                 teller.decided(&speaker.announcer.engine, &outcome);
                 speaker.send(&wire, &layer2, &outcome, noticed, &mut reports).await?;
@@ -203,8 +206,9 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
                 let holdings = holdings.map_err(|e| e.to_string())?;
                 reports.answered(Instant::now(), question, &holdings);
             }
-            () = writes.ended(reports.ledger()) => {}
+            () = writes.ended(reports.ledger()) => tidying.did(1, Instant::now()),
             () = teller.next() => {}
+            () = tidying.wait() => tidying.tidy(),
             question = speaker.announcer.desk.next() => speaker.announcer.desk.answer(question, &speaker.announcer.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
             () = until(timer) => {}

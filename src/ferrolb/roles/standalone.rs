@@ -41,7 +41,6 @@ const STATE_DELAY: Duration = Duration::from_millis(200);
 
 /// Runs until SIGTERM or SIGINT; exit status 2 where it can't start.
 pub fn run(args: &StandaloneArgs) -> ExitCode {
-    sys::keep_few_arenas();
     start::run(args.log_level, serve(args))
 }
 
@@ -101,6 +100,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     health.answers(layer2.observer());
     health.started(wire.observer());
     sys::return_free_memory();
+    let mut tidying = sys::Tidying::default();
 
     let mut state_due = Some(tokio::time::Instant::now());
     loop {
@@ -115,6 +115,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
                 let batch = batch.ok_or("the directory of manifests can't be watched any more; start again")?;
                 let noticed = Instant::now();
                 let kept = !batch.changes.iter().all(SourceChange::is_of_endpoints);
+                tidying.did(batch.changes.len(), Instant::now());
                 let outcome = standalone.take(batch);
                 send_addresses(&layer2, &outcome).await?;
                 standalone.announcer.send(&wire, &outcome, Some(noticed)).await?;
@@ -135,6 +136,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
             },
             question = standalone.announcer.desk.next() => standalone.announcer.desk.answer(question, &standalone.announcer.engine),
             Some(ping) = pings.recv() => drop(ping.send(())),
+            () = tidying.wait() => tidying.tidy(),
             _ = inspect.recv() => sessions::log_all(&observer.sessions(true).await.map_err(|e| e.to_string())?),
             () = write_state => {
                 standalone.write_state(state_directory.as_mut());

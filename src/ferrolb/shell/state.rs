@@ -177,7 +177,7 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
     let first_seen = file.first_seen.into_iter().map(|f| {
         let id = match &*f.kind {
             "Service" => ObjectId::Service(ServiceKey::new(&f.namespace, &f.name)),
-            kind => ObjectId::Config(ObjectKey::new(kind, &f.namespace, &f.name)),
+            kind => ObjectId::Config(ObjectKey::new(kind, &f.namespace, &f.name).into()),
         };
         (id, f.time)
     });
@@ -243,7 +243,7 @@ mod tests {
             last_valid: [object("IPAddressPool", json!({"addresses": ["192.0.2.0/24"]}))].into(),
             first_seen: [
                 (ObjectId::Service(ServiceKey::new("default", "web")), seen),
-                (ObjectId::Config(ObjectKey::new("BGPPeer", "metallb-system", "tor")), seen),
+                (ObjectId::Config(ObjectKey::new("BGPPeer", "metallb-system", "tor").into()), seen),
             ]
             .into(),
         }

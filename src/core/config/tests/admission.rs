@@ -225,7 +225,7 @@ proptest! {
             // An aggregate, or a profile with echo, of all pools would truly be at odds with it.
             let advertisements: Vec<_> = tangle.config_objects().filter(|o| o.key.kind == "BGPAdvertisement").map(|o| o.key.clone()).collect();
             for key in advertisements {
-                tangle.delete(&ObjectId::Config(key));
+                tangle.delete(&ObjectId::Config(key.into()));
             }
             let verdict = review(&tangle, &settings(), Operation::Create, &config_of(line));
             prop_assert!(matches!(verdict, Verdict::Allowed { .. }), "{verdict:?}");

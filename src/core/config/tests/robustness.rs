@@ -184,7 +184,7 @@ proptest! {
     fn without_the_rejected_objects_the_others_are_the_same(mut tangle in any_tangle()) {
         let with = compile(&tangle, &settings(), &LastValid::new()).config;
         for error in &with.errors {
-            tangle.delete(&ObjectId::Config(error.object()));
+            tangle.delete(&ObjectId::Config(error.object().into()));
         }
         let without = compile(&tangle, &settings(), &LastValid::new()).config;
         prop_assert_eq!(&without.errors, &[]);

@@ -200,8 +200,8 @@ fn edit_service(service: &mut Service, edit: &Edit) -> Option<()> {
         ["metadata", "annotations", annotation] => {
             let annotations = &mut service.annotations;
             match *annotation {
-                "metallb.io/address-pool" => annotations.address_pool = Some(text?.to_owned()),
-                "metallb.io/loadBalancerIPs" => annotations.load_balancer_ips = Some(text?.to_owned()),
+                "metallb.io/address-pool" => annotations.address_pool = Some(text?.into()),
+                "metallb.io/loadBalancerIPs" => annotations.load_balancer_ips = Some(text?.into()),
                 _ => return None,
             }
         }

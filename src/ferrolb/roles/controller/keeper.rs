@@ -139,7 +139,7 @@ impl Keeper {
         let mut state_touched = false;
         for Side { kind, name, seen } in batch.sides {
             if *kind == SERVICE {
-                let key = ServiceKey { namespace: name.0, name: name.1 };
+                let key = ServiceKey::of(name.0, name.1);
                 if !self.see(&key, seen) {
                     old.insert(key);
                     continue;
@@ -345,7 +345,7 @@ impl Keeper {
             }
             Some(mut patch) => {
                 let ips = match &desired {
-                    Desired::Addresses { ips, .. } => ips.as_slice(),
+                    Desired::Addresses { ips, .. } => ips.as_ref(),
                     _ => &[],
                 };
                 let mut events = transition(key, &known.status, ips);

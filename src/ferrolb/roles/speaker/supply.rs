@@ -256,6 +256,11 @@ pub fn kube_kind(kind: report::Kind) -> &'static Kind {
 }
 
 impl Supplied {
+    /// How many objects it is of, at least.
+    pub fn len(&self) -> usize {
+        self.changes.len().max(self.sides.sides.len())
+    }
+
     fn add(&mut self, batch: Batch) {
         let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
         self.changes.extend(changes);
@@ -295,7 +300,7 @@ impl Sides {
         let mut objects: BTreeMap<(report::Kind, Arc<str>), Option<Object>> = BTreeMap::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
-                reports.service(ServiceKey { namespace, name }, seen.map(|seen| seen.uid));
+                reports.service(ServiceKey::of(namespace, name), seen.map(|seen| seen.uid));
             } else if *kind == kinds::NODE {
                 if let Some(seen) = seen.filter(|_| *name == *node.as_str()) {
                     leases.owned_by(seen.uid.clone());

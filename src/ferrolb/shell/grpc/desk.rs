@@ -254,7 +254,7 @@ impl Standing {
             .ok_or_else(|| Status::not_found(format!("there is no Service {service}")))?;
         let json = serde_json::to_string(&explanation)
             .map_err(|e| Status::internal(format!("can't write JSON: {e}")))?;
-        let ips = || decisions.allocator.get(&service).map(|a| a.ips.clone()).unwrap_or_default();
+        let ips = || decisions.allocator.get(&service).map(|a| a.ips.to_vec()).unwrap_or_default();
         let mut text = explanation.to_string();
         for other in &self.standing_back_for {
             text.push_str(&format!("\nLeft to {other} while that runs, whatever is decided above.\n"));

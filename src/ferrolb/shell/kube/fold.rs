@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ferrolb_core::engine::SourceChange;
 use ferrolb_core::manifest;
+use ferrolb_core::world::{Common, Object};
 use serde_json::{Map, Value};
 
 use super::kinds::Watch;
@@ -52,12 +53,13 @@ pub struct Folder {
     there: HashMap<Name, Option<String>>,
     /// The list that is coming in.
     listed: Vec<(Name, Value)>,
+    common: Common,
 }
 
 impl Folder {
     /// Without objects.
     pub fn new(watch: Watch) -> Folder {
-        Folder { watch, there: HashMap::new(), listed: Vec::new() }
+        Folder { watch, there: HashMap::new(), listed: Vec::new(), common: Common::default() }
     }
 
     /// A list begins. One that was begun before is void.
@@ -111,7 +113,7 @@ impl Folder {
         Some(Folded { name, change: id.map(SourceChange::Delete), side, mended, arose: None })
     }
 
-    fn apply(&mut self, name: Name, mut object: Value) -> Option<Folded> {
+    fn apply(&mut self, mut name: Name, mut object: Value) -> Option<Folded> {
         let side = self.watch.keep.map(|keep| {
             let metadata = object.get("metadata");
             let text =
@@ -131,7 +133,16 @@ impl Folder {
             self.prepare(fields);
         }
         let (change, wrong) = match manifest::object(object) {
-            Ok(Some(object)) => (Some(SourceChange::Apply(object)), None),
+            Ok(Some(mut object)) => {
+                self.common.share(&mut object);
+                // The name is in memory once.
+                match &object {
+                    Object::Service(s) => name = (s.key.namespace.clone(), s.key.name.clone()),
+                    Object::EndpointSlice(s) => name = (s.namespace.clone(), s.name.clone()),
+                    _ => {}
+                }
+                (Some(SourceChange::Apply(object)), None)
+            }
             // Nothing depends on it, whatever it was before.
             Ok(None) => {
                 let id = self.watch.kind.id(&name.0, &name.1);
@@ -178,7 +189,7 @@ fn name_of(object: &Value) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use ferrolb_core::types::ServiceKey;
-    use ferrolb_core::world::{Object, ObjectId};
+    use ferrolb_core::world::ObjectId;
     use serde_json::json;
 
     use super::*;

@@ -142,7 +142,7 @@ impl Kind {
             ("", "Namespace") => ObjectId::Namespace(name.into()),
             ("", "Secret") => ObjectId::Secret(namespace.into(), name.into()),
             ("discovery.k8s.io", _) => ObjectId::EndpointSlice(namespace.into(), name.into()),
-            ("metallb.io", kind) => ObjectId::Config(ObjectKey::new(kind, namespace, name)),
+            ("metallb.io", kind) => ObjectId::Config(ObjectKey::new(kind, namespace, name).into()),
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::iter;
 use std::sync::Arc;
 
 use ferrolb_core::engine::SourceChange;
@@ -16,9 +17,12 @@ use ferrolb_core::manifest::{
     ManifestError, Origin, Parsed, RawDocument, Skipped, duplicate_allocation, duplicate_object, split,
 };
 use ferrolb_core::types::ServiceKey;
-use ferrolb_core::world::{Object, ObjectId};
+use ferrolb_core::world::{Common, Object, ObjectId};
 
 use super::reading::read_all;
+
+/// How many documents are parsed before what is in them is taken in.
+const DOCUMENTS_AT_ONCE: usize = 2048;
 
 /// Something that can't be read; one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -85,6 +89,7 @@ pub(super) struct DirectoryState {
     allocations: BTreeMap<ObjectId, (Origin, Vec<ServiceKey>)>,
     skipped: Vec<Skipped>,
     skipped_kinds: HashSet<(String, String)>,
+    common: Common,
     hasher: RandomState,
 }
 
@@ -93,15 +98,22 @@ struct File {
     /// The hash of each document's text, sorted, and what the document holds, in the order of its text.
     documents: Vec<(u64, Ids)>,
     /// All that it gives, stale ones too.
-    objects: Ids,
+    objects: Box<[Arc<ObjectId>]>,
 }
 
-/// Names of objects; each is kept once, as the key of its claims.
-type Ids = Box<[Arc<ObjectId>]>;
+/// Names of objects; each is kept once, as the key of its claims. Nearly all documents hold one.
+#[derive(Clone, Debug)]
+enum Ids {
+    One(Arc<ObjectId>),
+    Several(Box<[Arc<ObjectId>]>),
+}
 
+/// There is one for each object of thousands of files: a place in a file is kept as small as it can be.
 #[derive(Debug)]
 struct Claim {
-    origin: Origin,
+    file: Arc<str>,
+    document: u32,
+    line: u32,
     /// The file could not be read in full, and no longer shows this object.
     stale: bool,
     /// Until it is handed out.
@@ -124,6 +136,37 @@ struct Seen {
     object: Option<Box<Object>>,
 }
 
+impl Ids {
+    fn as_slice(&self) -> &[Arc<ObjectId>] {
+        match self {
+            Ids::One(id) => std::slice::from_ref(id),
+            Ids::Several(ids) => ids,
+        }
+    }
+}
+
+impl From<Vec<Arc<ObjectId>>> for Ids {
+    fn from(ids: Vec<Arc<ObjectId>>) -> Ids {
+        match <[_; 1]>::try_from(ids) {
+            Ok([id]) => Ids::One(id),
+            Err(ids) => Ids::Several(ids.into()),
+        }
+    }
+}
+
+impl Claim {
+    fn new(Origin { file, document, line }: Origin, object: Option<Box<Object>>) -> Claim {
+        // No file that fits into memory has more.
+        let small = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        Claim { file, document: small(document), line: small(line), stale: false, object }
+    }
+
+    fn origin(&self) -> Origin {
+        let large = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        Origin { file: self.file.clone(), document: large(self.document), line: large(self.line) }
+    }
+}
+
 impl File {
     /// What a document held whose text has this hash.
     fn document(&self, hash: u64) -> Option<&Ids> {
@@ -140,17 +183,16 @@ impl DirectoryState {
             let Content::Bytes(bytes) = content else { continue };
             documents.push(self.compare(name, split(name, bytes)));
         }
-        // All that is new is read at once, so that it keeps every thread busy.
-        let mut counts = Vec::with_capacity(documents.len());
-        let mut unread = Vec::new();
-        for file in &mut documents {
-            let before = unread.len();
-            for document in file.iter_mut() {
-                unread.extend(document.unread.take());
-            }
-            counts.push(unread.len().saturating_sub(before));
-        }
-        let mut parsed = read_all(unread).into_iter();
+        // What is new is read many documents at a time, so that it keeps every thread busy; not all at once, which would leave
+        // the memory full of holes.
+        let unread: Vec<_> =
+            documents.iter_mut().flatten().filter_map(|document| document.unread.take()).collect();
+        let mut unread = unread.into_iter();
+        let mut parsed = iter::from_fn(|| {
+            let part: Vec<_> = unread.by_ref().take(DOCUMENTS_AT_ONCE).collect();
+            (!part.is_empty()).then(|| read_all(part))
+        })
+        .flatten();
         let mut compared = documents.into_iter();
         for (name, content) in &files {
             match content {
@@ -184,12 +226,14 @@ impl DirectoryState {
             match self.claims.get_mut(&id).and_then(|claims| claims.split_first_mut()) {
                 Some((first, others)) => {
                     problems.extend(
-                        others.iter().map(|other| duplicate_object(&id, &first.origin, &other.origin).into()),
+                        others
+                            .iter()
+                            .map(|other| duplicate_object(&id, &first.origin(), &other.origin()).into()),
                     );
                     if let Some(object) = first.object.take() {
                         if let Object::Allocations(a) = &*object {
                             let services = a.entries.iter().map(|e| e.service.clone()).collect();
-                            self.allocations.insert((*id).clone(), (first.origin.clone(), services));
+                            self.allocations.insert((*id).clone(), (first.origin(), services));
                         }
                         batch.changes.push(SourceChange::Apply(*object));
                     }
@@ -248,7 +292,7 @@ impl DirectoryState {
         for document in documents {
             let ids: Ids = match document.known {
                 Some(ids) => {
-                    seen.extend(ids.iter().map(|id| Seen {
+                    seen.extend(ids.as_slice().iter().map(|id| Seen {
                         id: id.clone(),
                         origin: document.origin.clone(),
                         object: None,
@@ -256,13 +300,14 @@ impl DirectoryState {
                     ids
                 }
                 None => {
-                    let Some(Parsed { objects, skipped, errors: new_errors }) = parsed.next() else {
+                    let Some(Parsed { mut objects, skipped, errors: new_errors }) = parsed.next() else {
                         continue;
                     };
                     self.note_skipped(skipped);
                     let whole = new_errors.is_empty();
                     errors.extend(new_errors);
-                    let ids: Ids = objects.iter().map(|o| self.name(o.object.id())).collect();
+                    objects.iter_mut().for_each(|located| self.common.share(&mut located.object));
+                    let ids: Vec<_> = objects.iter().map(|o| self.name(o.object.id())).collect();
                     for (located, id) in objects.into_iter().zip(&ids) {
                         let object = Some(Box::new(located.object));
                         let origin = Origin { file: name.clone(), ..located.origin };
@@ -272,7 +317,7 @@ impl DirectoryState {
                         // To be read again, so that its errors are found again.
                         continue;
                     }
-                    ids
+                    ids.into()
                 }
             };
             file.documents.push((document.hash, ids));
@@ -281,7 +326,7 @@ impl DirectoryState {
         for object in seen {
             if !held.insert(object.id.clone()) {
                 // Twice in one file: of two documents that are told apart by their place only, neither can be known again.
-                file.documents.retain(|(_, ids)| !ids.contains(&object.id));
+                file.documents.retain(|(_, ids)| !ids.as_slice().contains(&object.id));
                 let second = duplicate_object(&object.id, &self.place(name, &object.id), &object.origin);
                 errors.push(second);
                 continue;
@@ -324,26 +369,23 @@ impl DirectoryState {
     fn claim(&mut self, name: &Arc<str>, seen: Seen) {
         let claims = self.claims.entry(seen.id.clone()).or_insert_with(|| Vec::with_capacity(1));
         let given = claims.first().is_some_and(|c| c.object.is_none());
-        let alone = claims.iter().all(|c| c.origin.file == *name);
+        let alone = claims.iter().all(|c| c.file == *name);
         let unchanged = seen.object.is_none();
-        match claims.iter_mut().find(|c| c.origin.file == *name) {
+        match claims.iter_mut().find(|c| c.file == *name) {
             Some(claim) => {
-                claim.origin = seen.origin;
-                claim.stale = false;
-                if seen.object.is_some() {
-                    claim.object = seen.object;
-                }
+                let object = seen.object.or(claim.object.take());
+                *claim = Claim::new(seen.origin, object);
             }
             None => {
                 // What another file only remembers gives way.
                 let mut forgotten = Vec::new();
                 claims.retain(|c| {
                     if c.stale {
-                        forgotten.push(c.origin.file.clone());
+                        forgotten.push(c.file.clone());
                     }
                     !c.stale
                 });
-                claims.push(Claim { origin: seen.origin, stale: false, object: seen.object });
+                claims.push(Claim::new(seen.origin, seen.object));
                 for file in forgotten {
                     if let Some(file) = self.files.get_mut(&file) {
                         let others = file.objects.iter().filter(|id| **id != seen.id);
@@ -360,7 +402,7 @@ impl DirectoryState {
     /// A file that can't be read in full shows an object no more. False where another file shows it.
     fn make_stale(&mut self, name: &Arc<str>, id: &ObjectId) -> bool {
         match self.claims.get_mut(id).map(Vec::as_mut_slice) {
-            Some([claim]) if claim.origin.file == *name => {
+            Some([claim]) if claim.file == *name => {
                 claim.stale = true;
                 true
             }
@@ -372,7 +414,7 @@ impl DirectoryState {
     fn release(&mut self, name: &Arc<str>, id: &Arc<ObjectId>) {
         let Some(claims) = self.claims.get_mut(id) else { return };
         let given = claims.first().is_some_and(|c| c.object.is_none());
-        claims.retain(|c| c.origin.file != *name);
+        claims.retain(|c| c.file != *name);
         if claims.is_empty() {
             self.claims.remove(id);
         }
@@ -382,7 +424,7 @@ impl DirectoryState {
     /// Where a file holds an object.
     fn place(&self, name: &Arc<str>, id: &ObjectId) -> Origin {
         let claims = self.claims.get(id).map(Vec::as_slice).unwrap_or_default();
-        let own = claims.iter().find(|c| c.origin.file == *name).map(|c| c.origin.clone());
+        let own = claims.iter().find(|c| c.file == *name).map(Claim::origin);
         own.unwrap_or_else(|| Origin { file: name.clone(), document: 1, line: 1 })
     }
 

@@ -304,9 +304,6 @@ struct Board {
     silent: bool,
     /// Whether this process gives no addresses of the pools.
     hides_pools: bool,
-    standing_back: bool,
-    /// Whether nothing is announced over BGP for that.
-    silent: bool,
     pools: Arc<BTreeMap<Arc<str>, Size>>,
     /// Shared with a scrape while that is answered, so that neither waits for the other.
     services: Arc<BTreeMap<ServiceKey, Shown>>,
@@ -315,7 +312,7 @@ struct Board {
 /// A service that has addresses.
 #[derive(Clone)]
 struct Shown {
-    ips: Box<[IpAddr]>,
+    ips: Arc<[IpAddr]>,
     pool: Option<Arc<str>>,
     announced: bool,
     /// Those that the node answers for on layer 2.
@@ -524,7 +521,7 @@ impl Board {
         let mut pools: BTreeMap<Arc<str>, Usage> = self.pools.iter().map(usage).collect();
         for shown in self.services.values() {
             if let Some(usage) = shown.pool.as_ref().and_then(|pool| pools.get_mut(pool)) {
-                usage.used.extend(&shown.ips);
+                usage.used.extend(&*shown.ips);
             }
         }
         pools
@@ -536,7 +533,7 @@ impl Shown {
     fn of(engine: &Engine, key: &ServiceKey) -> Option<Shown> {
         let allocation = engine.allocator().get(key).filter(|allocation| !allocation.ips.is_empty())?;
         Some(Shown {
-            ips: allocation.ips.as_slice().into(),
+            ips: allocation.ips.clone(),
             pool: allocation.pool.clone(),
             announced: engine.routes().reason(key) == Some(None),
             answered: allocation

@@ -2,7 +2,7 @@
 
 import json
 
-from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router
+from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router, end
 
 ENDS = {"Cease/Administrative Shutdown": ADMINISTRATIVE_SHUTDOWN, "Hold Timer Expired": HOLD_TIMER_EXPIRED}
 DIRECTIONS = {"BGP Notification received": "received", "BGP Notification send": "sent"}
@@ -34,10 +34,7 @@ class Frr(Router):
     def last_end(self, session):
         neighbor = self._neighbor(session)
         reason = neighbor.get("lastNotificationReason", "")
-        for text, code in ENDS.items():
-            if reason.startswith(text):
-                return DIRECTIONS.get(neighbor.get("lastResetDueTo")), code
-        return None
+        return end(DIRECTIONS.get(neighbor.get("lastResetDueTo")), reason, ENDS)
 
     def updates(self, session):
         return self._neighbor(session)["messageStats"]["updatesRecv"]

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ferrolb_core::bgp::fsm::{Config, Input, Machine, Output, Role, State, Stop};
+use ferrolb_core::bgp::fsm::{Config, Connection, Input, Machine, Output, Pair, Role, State, Stop};
 use ferrolb_core::bgp::wire::{
     self, AfiSafi, Capability, HEADER_LEN, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Open, RouteRefresh,
     Session, Verdict, WireError,
@@ -123,7 +123,8 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
-/// A sequence of inputs to the session machine: each octet is one, those that it needs as a parameter follow it.
+/// A sequence of inputs to the session machine, or to the pair of them whose connections may collide: each octet is one, those
+/// that it needs as a parameter follow it.
 pub fn machine(data: &[u8]) {
     let Some((choice, mut data)) = data.split_first() else { return };
     let mut bench = Bench::new(*choice);
@@ -134,13 +135,15 @@ pub fn machine(data: &[u8]) {
     };
     while let Some((operation, rest)) = next() {
         let mut parameter = || next().map_or(0, |(octet, _)| octet);
+        bench.side = bench.subject.side(operation & 16 != 0);
         match operation % 16 {
-            0 => bench.give(Input::Start),
-            1 => bench.give(Input::Stop(match parameter() % 3 {
+            0 => bench.start(),
+            1 => bench.stop(&match parameter() % 4 {
                 0 => Stop::Shutdown("maintenance".to_owned()),
                 1 => Stop::Deconfigured,
-                _ => Stop::Reconfigured,
-            })),
+                2 => Stop::Reconfigured,
+                _ => Stop::Collision,
+            }),
             2 => bench.connected(),
             3 => bench.give(Input::ConnectFailed("refused".to_owned())),
             4 => bench.give(Input::Closed((parameter() % 2 == 0).then(|| "reset".to_owned()))),
@@ -158,11 +161,13 @@ pub fn machine(data: &[u8]) {
                 let family = if parameter() % 2 == 0 { Family::V4 } else { Family::V6 };
                 bench.give(Input::Received(Message::RouteRefresh(RouteRefresh::request(family))));
             }
-            12 => bench.machine.set_timers(
-                u16::from(parameter()),
-                None,
-                Duration::from_secs(1 + u64::from(parameter())),
-            ),
+            12 => {
+                let (hold_time, cap) = (parameter(), parameter());
+                if let Subject::One(machine, _) = &mut bench.subject {
+                    let cap = Duration::from_secs(1 + u64::from(cap));
+                    machine.set_timers(u16::from(hold_time), None, cap);
+                }
+            }
             // A body of any type, as it may come.
             kind => {
                 let length = usize::from(parameter());
@@ -276,16 +281,73 @@ fn their_open(choice: u8) -> Open {
     }
 }
 
-/// A machine, its clock, and what has to hold of it.
-struct Bench {
-    machine: Machine,
-    now: Instant,
-    accepts: bool,
+/// What is driven.
+enum Subject {
+    /// A machine that dials, or one that accepts.
+    One(Box<Machine>, Connection),
+    /// One of each kind, with the same peer.
+    Two(Box<Pair>),
+}
+
+impl Subject {
+    /// The connection that is meant, where there is a choice.
+    fn side(&self, accepted: bool) -> Connection {
+        match self {
+            Subject::One(_, side) => *side,
+            Subject::Two(_) if accepted => Connection::Accepted,
+            Subject::Two(_) => Connection::Dialled,
+        }
+    }
+
+    fn machine(&self, side: Connection) -> &Machine {
+        match self {
+            Subject::One(machine, _) => machine,
+            Subject::Two(pair) => pair.machine(side),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            Subject::One(machine, _) => machine.next_timeout(),
+            Subject::Two(pair) => pair.next_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Subject::One(machine, _) => machine.handle_timeout(now),
+            Subject::Two(pair) => pair.handle_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<(Connection, Output)> {
+        match self {
+            Subject::One(machine, side) => machine.poll_output().map(|output| (*side, output)),
+            Subject::Two(pair) => pair.poll_output(),
+        }
+    }
+}
+
+/// What is known of one connection.
+#[derive(Clone, Copy)]
+struct End {
     state: State,
     /// Asked for, or standing.
     connection: bool,
     /// No message may follow a NOTIFICATION.
     parted: bool,
+}
+
+/// One machine or a pair, its clock, and what has to hold of it.
+struct Bench {
+    subject: Subject,
+    now: Instant,
+    our_id: RouterId,
+    /// The connection that the present input is about.
+    side: Connection,
+    /// By connection.
+    ends: [End; 2],
+    started: bool,
 }
 
 impl Bench {
@@ -303,28 +365,59 @@ impl Bench {
             families: if choice & 8 == 0 { FamilySet::only(Family::V4) } else { FamilySet::BOTH },
             extended_next_hop: choice & 16 != 0,
         };
-        let (machine, now) = (Machine::new(config, u64::from(choice)), Instant::now());
-        Bench { machine, now, accepts, state: State::Idle, connection: false, parted: false }
+        let side = if accepts { Connection::Accepted } else { Connection::Dialled };
+        let seed = u64::from(choice);
+        let subject = if choice & 32 == 0 {
+            Subject::One(Box::new(Machine::new(config, seed)), side)
+        } else {
+            Subject::Two(Box::new(Pair::new(config, seed)))
+        };
+        // Below the peer's, which is 2, or above it.
+        let our_id = id(if choice & 64 == 0 { 1 } else { 3 });
+        let end = End { state: State::Idle, connection: false, parted: false };
+        Bench { subject, now: Instant::now(), our_id, side, ends: [end; 2], started: false }
+    }
+
+    fn start(&mut self) {
+        self.started = true;
+        match &mut self.subject {
+            Subject::One(machine, _) => machine.handle(self.now, Input::Start),
+            Subject::Two(pair) => pair.start(self.now),
+        }
+        self.check();
+    }
+
+    fn stop(&mut self, stop: &Stop) {
+        self.started = false;
+        match &mut self.subject {
+            Subject::One(machine, _) => machine.handle(self.now, Input::Stop(stop.clone())),
+            Subject::Two(pair) => pair.stop(self.now, stop),
+        }
+        self.check();
     }
 
     /// A connection comes about if one was asked for; where the peer dials, by itself.
     fn connected(&mut self) {
-        let accepts = self.accepts && self.state == State::Active;
-        if self.state == State::Connect || accepts {
-            self.connection = true;
-            self.give(Input::Connected { router_id: id(1) });
+        let end = &mut self.ends[self.side as usize];
+        let accepts = self.side == Connection::Accepted && end.state == State::Active;
+        if end.state == State::Connect || accepts {
+            end.connection = true;
+            self.give(Input::Connected { router_id: self.our_id });
         }
     }
 
     fn give(&mut self, input: Input) {
-        self.machine.handle(self.now, input);
+        match &mut self.subject {
+            Subject::One(machine, _) => machine.handle(self.now, input),
+            Subject::Two(pair) => pair.handle(self.now, self.side, input),
+        }
         self.check();
     }
 
     /// A message from the wire.
     fn octets(&mut self, kind: u8, body: &[u8]) {
         let octets = message(kind, body);
-        let session = self.machine.wire_session();
+        let session = self.subject.machine(self.side).wire_session();
         let input = match wire::frame(&octets, &session) {
             Ok(None) => return,
             Ok(Some(frame)) => match Message::decode(&frame, &session) {
@@ -339,9 +432,9 @@ impl Bench {
     fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         let mut steps = 0;
-        while let Some(next) = self.machine.next_timeout().filter(|next| *next <= end) {
+        while let Some(next) = self.subject.next_timeout().filter(|next| *next <= end) {
             self.now = self.now.max(next);
-            self.machine.handle_timeout(self.now);
+            self.subject.handle_timeout(self.now);
             self.check();
             steps += 1;
             assert!(steps < 100_000, "timers that never rest");
@@ -350,43 +443,69 @@ impl Bench {
     }
 
     fn check(&mut self) {
-        while let Some(output) = self.machine.poll_output() {
+        while let Some((side, output)) = self.subject.poll_output() {
+            let end = &mut self.ends[side as usize];
             match output {
                 Output::Connect => {
-                    assert!(!self.connection, "a second connection");
-                    (self.connection, self.parted) = (true, false);
+                    assert!(!end.connection, "a second connection");
+                    (end.connection, end.parted) = (true, false);
                 }
                 Output::Send(message) => {
-                    assert!(self.connection && !self.parted, "{message:?} to nobody");
-                    self.parted = matches!(message, Message::Notification(_));
+                    assert!(end.connection && !end.parted, "{message:?} to nobody");
+                    end.parted = matches!(message, Message::Notification(_));
                 }
-                Output::Close => (self.connection, self.parted) = (false, false),
+                Output::Close => (end.connection, end.parted) = (false, false),
                 Output::Changed(change) => {
-                    assert_eq!(change.old, self.state);
+                    assert_eq!(change.old, end.state);
                     assert!(!change.reason.to_string().is_empty());
-                    self.state = change.new;
+                    end.state = change.new;
                     // An attempt that failed is over.
                     if change.new == State::Active {
-                        self.connection = false;
+                        end.connection = false;
                     }
                 }
                 Output::Refresh(family) => {
-                    assert!(self.machine.wire_session().families.contains(family));
+                    assert!(self.subject.machine(side).wire_session().families.contains(family));
                 }
             }
         }
-        assert!(!self.parted, "a NOTIFICATION, but the connection stays");
-        assert_eq!(self.machine.state(), self.state);
-        let talking = matches!(self.state, State::OpenConfirm | State::Established);
-        assert_eq!(self.machine.negotiated().is_some(), talking);
-        // Whoever waits for something has an end to it; only an Established session may have no hold time.
-        if matches!(self.state, State::Connect | State::OpenSent | State::OpenConfirm) {
-            assert!(self.machine.next_timeout().is_some(), "{} for ever", self.state);
+        match self.subject {
+            Subject::One(_, side) => self.check_end(side),
+            Subject::Two(_) => {
+                self.check_end(Connection::Dialled);
+                self.check_end(Connection::Accepted);
+                self.check_pair();
+            }
         }
-        if self.state == State::Established
-            && self.machine.negotiated().is_some_and(|n| n.hold_time.is_some())
+    }
+
+    fn check_end(&self, side: Connection) {
+        let (machine, end) = (self.subject.machine(side), self.ends[side as usize]);
+        assert!(!end.parted, "a NOTIFICATION, but the connection stays");
+        assert_eq!(machine.state(), end.state);
+        let talking = matches!(end.state, State::OpenConfirm | State::Established);
+        assert_eq!(machine.negotiated().is_some(), talking);
+        // Whoever waits for something has an end to it; only an Established session may have no hold time.
+        if matches!(end.state, State::Connect | State::OpenSent | State::OpenConfirm) {
+            assert!(machine.next_timeout().is_some(), "{} for ever", end.state);
+        }
+        if end.state == State::Established && machine.negotiated().is_some_and(|n| n.hold_time.is_some()) {
+            assert!(machine.next_timeout().is_some());
+        }
+    }
+
+    /// Of two connections one stays, and where none does, both ways are tried (RFC 4271 6.8).
+    fn check_pair(&self) {
+        let state = |side: Connection| self.ends[side as usize].state;
+        for (one, other) in
+            [(Connection::Dialled, Connection::Accepted), (Connection::Accepted, Connection::Dialled)]
         {
-            assert!(self.machine.next_timeout().is_some());
+            let stays = matches!(state(one), State::OpenConfirm | State::Established);
+            if state(one) == State::Established || stays && state(other) == State::OpenConfirm {
+                assert_eq!(state(other), State::Idle, "{one:?} stands, and the other doesn't rest");
+            }
+            let rests = state(other) == State::Idle && self.subject.machine(other).next_timeout().is_none();
+            assert!(!self.started || !rests || stays, "{other:?} rests for nothing");
         }
     }
 }

@@ -139,7 +139,7 @@ fn seeds() -> Seeds {
         stream.extend_from_slice(&octets);
     }
     all.insert(("frame", "session"), stream);
-    let machines: [(&str, &[u8]); 6] = [
+    let machines: [(&str, &[u8]); 10] = [
         // See `targets::machine` for the numbers: up, refresh, stall, send hold timer.
         ("life", &[0, 0, 2, 7, 0, 8, 10, 11, 0, 10, 9, 1, 9, 5, 200, 8, 6, 60, 8, 6, 60]),
         ("refused", &[0, 0, 3, 5, 255, 2, 4, 1, 5, 255, 2, 7, 1, 6, 10]),
@@ -147,6 +147,13 @@ fn seeds() -> Seeds {
         ("silence", &[12, 0, 2, 6, 40, 2, 7, 12, 6, 255, 6, 255]),
         ("accepts", &[9, 0, 2, 7, 8, 8, 13, 4, 0, 0, 0, 0, 1, 0, 6, 30, 2, 4, 0]),
         ("malformed", &[0, 0, 2, 7, 0, 8, 13, 8, 0, 0, 0, 4, 0x40, 1, 1, 3, 14, 2, 6, 2, 0, 2, 15, 1, 0]),
+        // Two connections with one peer: OPENs on both, and the peer's identifier is the higher one; then ours is; one is Established
+        // before the other has its OPEN.
+        ("collision", &[32, 0, 2, 18, 7, 0, 23, 0, 24, 6, 60, 5, 200, 2, 7, 0, 8, 20, 0]),
+        ("collision-ours", &[96, 0, 2, 18, 7, 0, 23, 0, 8, 11, 0, 20, 0, 4, 0, 5, 200, 18, 23, 0, 24, 1, 0]),
+        ("collision-late", &[32, 0, 2, 18, 7, 0, 8, 23, 0, 6, 3, 1, 3, 0, 5, 50, 2, 18, 29, 1, 0, 6, 40]),
+        // Started again beside a session that stands.
+        ("collision-started-twice", &[32, 0, 2, 18, 7, 0, 8, 0, 5, 20, 18]),
     ];
     for (name, octets) in machines {
         all.insert(("machine", name), octets.to_vec());

@@ -24,6 +24,11 @@ class Path:
     stale: bool = False
 
 
+def end(direction, reason, ends):
+    """An answer of `last_end`: `ends` has the codes by how a router's text for them begins; None where it's none of these."""
+    return next(((direction, code) for text, code in ends.items() if reason.startswith(text)), None)
+
+
 class Router:
     """A router in one node of a lab. Each kind answers these questions of its own:
 

@@ -2,7 +2,7 @@
 
 import re
 
-from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router
+from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router, end
 
 ATTRIBUTE = re.compile(r"^\tBGP\.(\w+): (.*)$", re.MULTILINE)
 PATH = re.compile(r"^\S*\s+\w+ \[(\w+) ", re.MULTILINE)
@@ -44,7 +44,7 @@ class Bird(Router):
         if found is None:
             return None
         direction, reason = found.groups()
-        return next(((DIRECTIONS[direction], code) for text, code in ENDS.items() if reason.startswith(text)), None)
+        return end(DIRECTIONS[direction], reason, ENDS)
 
     def updates(self, session):
         """How many prefixes the session has brought or withdrawn; BIRD doesn't count messages."""

@@ -4,7 +4,7 @@ import json
 import socket
 
 from ..runner import LabError
-from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router
+from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router, end
 
 VTY_SECONDS = 10.0
 ENDS = {"Cease/Administrative Shutdown": ADMINISTRATIVE_SHUTDOWN, "Hold Timer Expired": HOLD_TIMER_EXPIRED}
@@ -37,10 +37,7 @@ class Frr(Router):
     def last_end(self, session):
         neighbor = self.neighbor(session)
         reason = neighbor.get("lastNotificationReason", "")
-        for text, code in ENDS.items():
-            if reason.startswith(text):
-                return DIRECTIONS.get(neighbor.get("lastResetDueTo")), code
-        return None
+        return end(DIRECTIONS.get(neighbor.get("lastResetDueTo")), reason, ENDS)
 
     def updates(self, session):
         return self.neighbor(session)["messageStats"]["updatesRecv"]

@@ -3,7 +3,7 @@
 import json
 import re
 
-from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router
+from .base import ADMINISTRATIVE_SHUTDOWN, HOLD_TIMER_EXPIRED, Path, Router, end
 
 LOG = "/run/openbgpd.log"
 ENDED = re.compile(r"\((\w+)\): (received|sending) notification: (.*)")
@@ -40,7 +40,7 @@ class Openbgpd(Router):
         if not said:
             return None
         _, direction, reason = said[-1]
-        return next(((DIRECTIONS[direction], code) for text, code in ENDS.items() if reason.startswith(text)), None)
+        return end(DIRECTIONS[direction], reason, ENDS)
 
     def updates(self, session):
         return self._neighbor(session)["stats"]["message"]["received"]["updates"]

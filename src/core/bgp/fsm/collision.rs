@@ -61,11 +61,13 @@ impl Pair {
         }
     }
 
-    /// Begin dialling and accepting.
+    /// Begin dialling and accepting; after a stop, or not at all: what rests beside a session goes on resting.
     pub fn start(&mut self, now: Instant) {
-        self.resting = None;
-        self.dialled.handle(now, Input::Start);
-        self.accepted.handle(now, Input::Start);
+        for connection in [Connection::Dialled, Connection::Accepted] {
+            if self.resting != Some(connection) {
+                self.machine_mut(connection).handle(now, Input::Start);
+            }
+        }
     }
 
     /// End, and neither dial nor accept until the next start.

@@ -272,7 +272,7 @@ fn one_session_that_never_comes_back_leaves_the_other_named() {
     let mut writes = std::mem::take(&mut api.writes);
     writes.sort();
     assert_eq!(writes, ["patch BGPSessionState", "patch ServiceBGPStatus", "patch ServiceBGPStatus"]);
-    let only: Content = Content::ServiceBgp(["tor1".into()].into());
+    let only: Content = Content::ServiceBgp(Arc::new(["tor1".into()].into()));
     assert!(api.all(Kind::ServiceBgpStatus).iter().all(|object| object.content == only));
 }
 
@@ -304,7 +304,7 @@ fn claims_of_an_earlier_life_stand_until_it_is_known_who_is_alive() {
     let mut before = Life::begin(first.now);
     before.list(&api);
     before.established = first.established.clone();
-    let wanted = Wanted::Content(Content::ServiceL2(BTreeSet::new()));
+    let wanted = Wanted::Content(Content::ServiceL2(Arc::default()));
     before.reports.ledger().want(Subject::ServiceL2(key), Some(wanted));
     before.run(&mut api, SECOND);
     assert_eq!(std::mem::take(&mut api.writes), ["create ServiceL2Status", "patch ServiceL2Status"]);

@@ -65,7 +65,7 @@ SECTIONS = (
         Row(20, "Configuration for FRR beyond the API lets routes in", each(("before", "after"), SINGLE),
             never="there is no FRR to configure; FerroLB takes no routes"),
         Row(21, "The log tells whether FRR took its configuration", never="there is no FRR that would be reloaded"),
-        Row(22, "Port 179 and the timers of a BFD profile take effect", waits=BFD),
+        Row(22, "Port 179 and the timers of a BFD profile take effect", ("port", "BFD timers"), waits=BFD),
         Row(23, "The time between two attempts to connect is the one given; a session offers its own family only"),
         Row(24, "Changed timers apply from the next session on", (IPV4,)),
         Row(25, "After a reset by the router a session is back within twice `connectTime`", (IPV4,)),

@@ -37,8 +37,9 @@ ROUTERS = {
 OUR_AS = 64512
 CONFIGURATION = ("IPAddressPool", "BGPAdvertisement", "L2Advertisement", "BFDProfile", "Community")
 # A deadline for a busy machine: in a quiet one it is a second at most.
-SECONDS = 30.0
-REQUEST_SECONDS = 1.0
+SECONDS = 60.0
+# How long one request waits for its answer; and where it is asked again until there is one.
+REQUEST_SECONDS, RETRY_SECONDS = 1.0, 0.3
 METRICS_PORT = 9120
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _numbers = itertools.count(1)
@@ -91,9 +92,10 @@ class Stand:
         self.cluster = cluster
         self.api = Api(cluster.lab, cluster.kubeconfig)
         self.routers = {name: cluster.routers[name] for name in ROUTERS}
-        # Node -> its labels, peer -> its spec, before any test.
+        # Node -> its labels, and object -> its spec, before any test.
         self._nodes = {}
         self._peers = {}
+        self._workloads = {}
         self._secure = False
 
     def install(self):
@@ -105,6 +107,7 @@ class Stand:
             begun = time.monotonic()
             self.cluster.load_ferrolb(build.binary())
             self.cluster.apply((ROOT / "deploy/ferrolb.yaml").read_text(encoding="utf-8"))
+            self.cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
             self.api.apply(*WORKLOADS, *PEERS)
             self.wait_rollout("DaemonSet", "speaker", SYSTEM)
             self.wait_rollout("Deployment", "controller", SYSTEM)
@@ -113,6 +116,7 @@ class Stand:
             print(f"       installed after {time.monotonic() - begun:.1f} s", flush=True)
         self._nodes = {node["metadata"]["name"]: node["metadata"]["labels"] for node in self.api.list("Node")}
         self._peers = {one["metadata"]["name"]: one["spec"] for one in self.api.apply(*PEERS)}
+        self._workloads = {one["metadata"]["name"]: one["spec"] for one in self.api.apply(*WORKLOADS)}
 
     def reset(self):
         """The known state, whatever was before."""
@@ -121,15 +125,18 @@ class Stand:
             meta = service["metadata"]
             if service["spec"]["type"] == "LoadBalancer":
                 self.api.delete("Service", meta["name"], meta["namespace"])
+        # Peers before the BFD profiles that they refer to.
+        self._reset_peers()
         for kind in CONFIGURATION:
             self.api.clear(kind, SYSTEM)
         for one in self.api.list("Secret", SYSTEM):
             if one["type"] == "kubernetes.io/basic-auth":
                 self.api.delete("Secret", one["metadata"]["name"], SYSTEM)
-        self._reset_peers()
-        self.api.apply(*WORKLOADS)
         for one in WORKLOADS:
-            self.wait_rollout("Deployment", one["metadata"]["name"])
+            name = one["metadata"]["name"]
+            if self.api.get("Deployment", name)["spec"] != self._workloads[name]:
+                self.api.apply(one)
+            self.wait_rollout("Deployment", name)
         for router in self.routers:
             self.wait_sessions(router)
 
@@ -158,10 +165,10 @@ class Stand:
 
         until(f"all pods of {name}", probe, seconds)
 
-    def ask(self, node, address, port=80):
+    def ask(self, node, address, port=80, seconds=REQUEST_SECONDS):
         """What the web server behind an address answers a client on `node`: pod, node, client; None where nothing answers."""
         try:
-            with connect(self.cluster.lab, node, address, port, REQUEST_SECONDS) as connection:
+            with connect(self.cluster.lab, node, address, port, seconds) as connection:
                 connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 said = b""
                 while part := connection.recv(4096):
@@ -176,7 +183,7 @@ class Stand:
             seen = set()
 
             def probe():
-                answer = self.ask(node, address, service.port)
+                answer = self.ask(node, address, service.port, RETRY_SECONDS)
                 seen.update({answer["node"]} if answer else ())
                 return Seen(seen == set(nodes), seen)
 
@@ -237,7 +244,8 @@ class Stand:
 
     def _reset_peers(self):
         """Peers as they were; where one was changed, without the session that there is: it would pass for the one that is to come."""
-        changed = [one["metadata"]["name"] for one in self.api.list("BGPPeer", SYSTEM) if one["spec"] != self._peers.get(one["metadata"]["name"])]
+        there = {one["metadata"]["name"]: one["spec"] for one in self.api.list("BGPPeer", SYSTEM)}
+        changed = [name for name, spec in there.items() if spec != self._peers.get(name)]
         for name in changed:
             self.api.delete("BGPPeer", name, SYSTEM)
         for router in self.routers:
@@ -248,7 +256,7 @@ class Stand:
                 return Seen(not seen, seen)
 
             until(f"the end of sessions of {router}", left, SECONDS)
-        if changed or len(self.api.list("BGPPeer", SYSTEM)) != len(PEERS):
+        if changed or len(there) != len(PEERS):
             self.api.apply(*PEERS)
 
     def network(self, node, unavailable):

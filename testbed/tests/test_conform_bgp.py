@@ -1,4 +1,4 @@
-"""BGP, as MetalLB's end-to-end tests want it: cases 1 to 19."""
+"""BGP, as MetalLB's end-to-end tests want it: cases 1 to 22, 27, 28."""
 
 import unittest
 
@@ -8,7 +8,7 @@ from kube import workload
 from kube.network import NODES
 from labkit.wait import Seen, until
 from routes import EVERYWHERE, INTERNAL, RoutesCase, host, metrics_label, on, peers
-from stand import ALL, OUR_AS, ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
+from stand import ALL, OUR_AS, PEERS, ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
 
 PASSWORD = "not-a-secret"
 # What `spec` of case 16 gives an advertisement, and what is to be seen of it.
@@ -177,6 +177,15 @@ class Peers(RoutesCase):
             self.wait_served(service, routers=(name,))
         for name in set(ROUTERS) - {"far-ibgp"}:
             self.stand.wait_sessions(name, (), None)
+
+    @case(22, "port")
+    def the_port_is_179(self, _what):
+        for one in PEERS:
+            self.assertNotIn("peerPort", one["spec"])
+            self.assertEqual(self.api.get("BGPPeer", one["metadata"]["name"], SYSTEM)["spec"]["peerPort"], 179)
+        for name, router in self.stand.routers.items():
+            for one in SESSIONS:
+                self.assertEqual(router.neighbor(one)["portLocal"], 179, f"{one} at {name}")
 
     @case(27, *SINGLE)
     def the_right_dynamic_as_comes_up(self, family):

@@ -9,12 +9,13 @@ from inventory import IPV4
 from kube.api import PORT as API_PORT
 from kube.network import API_SERVICE, NODES
 from labkit.wait import Seen, until
-from routes import RoutesCase, on
+from routes import RoutesCase, host, on
 from stand import METRICS_PORT, ROOT, SECONDS, SYSTEM, Case, config, peer
 
 SPEAKERS = {f"speaker-{node}" for node in NODES}
 EVERYBODY = SPEAKERS | {"controller"}
 UNUSED = "192.168.1.77"
+COMMUNITY = "64500:1"
 
 
 class States(RoutesCase):
@@ -65,15 +66,31 @@ class States(RoutesCase):
 
     @case(123)
     def a_reference_that_breaks_later_is_the_speakers_matter(self):
-        self.apply(config("BFDProfile", "brief", {}), unused("watched", bfdProfile="brief"))
-        self.wait_results()
+        aliases = config("Community", "aliases", {"communities": [{"name": "alias", "value": COMMUNITY}]})
+        self.apply(aliases)
         self.pool(IPV4)
-        self.advertise()
+        self.advertise(communities=["alias"])
         service = self.service(IPV4)
         self.wait_served(service)
-        self.api.delete("BFDProfile", "brief", SYSTEM)
+        self.wait_results()
+        self.api.delete("Community", "aliases", SYSTEM)
         self.wait_results(*SPEAKERS)
+        self.wait_summary("speaker-n2", "alias")
+        self.apply(aliases)
+        self.wait_results()
         self.wait_served(service)
+
+    @case(123, fails="the routes of an advertisement are withdrawn when what it refers to goes (MetalLB's stay)")
+    def what_was_valid_stands_when_a_reference_breaks(self):
+        self.apply(config("Community", "aliases", {"communities": [{"name": "alias", "value": COMMUNITY}]}))
+        self.pool(IPV4)
+        self.advertise(communities=["alias"])
+        service = self.service(IPV4)
+        self.wait_served(service)
+        self.api.delete("Community", "aliases", SYSTEM)
+        self.wait_results(*SPEAKERS)
+        tor = self.stand.routers["tor"]
+        self.never("the routes to go", lambda: not tor.paths(host(service.addresses[0])))
 
     @case(124)
     def a_missing_alias_is_told_until_it_comes(self):
@@ -81,7 +98,7 @@ class States(RoutesCase):
         self.advertise(communities=["alias"])
         self.wait_results(*SPEAKERS)
         self.wait_summary("speaker-n3", "alias")
-        self.apply(config("Community", "aliases", {"communities": [{"name": "alias", "value": "64500:1"}]}))
+        self.apply(config("Community", "aliases", {"communities": [{"name": "alias", "value": COMMUNITY}]}))
         self.wait_results()
 
     @case(125)
@@ -110,17 +127,14 @@ class States(RoutesCase):
 
     @case(127)
     def a_label_brings_two_peers_of_one_address_together(self):
-        one, two = ({"matchLabels": {"rack": rack}} for rack in ("one", "two"))
         self.api.label("Node", "n1", {"rack": "one"})
-        self.apply(unused("first", nodeSelectors=[one]), unused("second", nodeSelectors=[two, *on("n3")]))
+        self.apply(unused("first", nodeSelectors=[{"matchLabels": {"rack": "one"}}]))
+        self.apply(unused("second", nodeSelectors=[{"matchLabels": {"zone": "one"}}]))
         self.wait_results()
-        self.apply(unused("second", nodeSelectors=[two, *on("n1")]))
+        self.api.label("Node", "n1", {"zone": "one"})
         self.wait_results("speaker-n1")
         self.wait_summary("speaker-n1", "first", "second")
-        self.api.label("Node", "n1", {"rack": None})
-        self.wait_results()
-        self.apply(unused("second", nodeSelectors=[two]))
-        self.api.label("Node", "n2", {"rack": "two"})
+        self.api.label("Node", "n1", {"zone": None})
         self.wait_results()
 
     @case(128)
@@ -146,6 +160,18 @@ class States(RoutesCase):
         self.apply(config("BFDProfile", "of-n1", {}))
         self.wait_results("speaker-n2")
 
+    @case(129, fails="two peers in conflict on one node: the younger is refused on all its nodes, not on that one alone")
+    def a_conflict_on_one_node_is_no_other_nodes_matter(self):
+        self.api.label("Node", "n1", {"rack": "one"})
+        self.api.label("Node", "n2", {"zone": "one"})
+        self.apply(unused("first", nodeSelectors=[{"matchLabels": {"rack": "one"}}]))
+        self.apply(unused("second", nodeSelectors=[{"matchLabels": {"zone": "one"}}]))
+        self.wait_results()
+        self.api.label("Node", "n1", {"zone": "one"})
+        until("n1 invalid", lambda: self.stand.results()["speaker-n1"] == "Invalid", SECONDS)
+        self.never("n2 invalid", lambda: self.stand.results()["speaker-n2"] == "Invalid")
+        self.wait_results("speaker-n1")
+
     @case(130)
     def a_state_that_is_deleted_is_written_again(self):
         before = {state["metadata"]["name"]: state["metadata"]["uid"] for state in self.api.list("ConfigurationState", SYSTEM)}
@@ -168,11 +194,13 @@ class NetworkPolicies(Case):
         self.assertEqual(sorted(policy), ["egress", "ingress", "podSelector", "policyTypes"])
         self.assertEqual(policy["policyTypes"], ["Ingress", "Egress"])
         # Ports alone: from and to anywhere.
-        self.assertEqual(policy["ingress"], [{"ports": [{"port": METRICS_PORT, "protocol": "TCP"}, {"port": 9443, "protocol": "TCP"}]}])
+        self.assertEqual(policy["ingress"], [{"ports": [{"port": name, "protocol": "TCP"} for name in ("metricshttps", "webhook-server")]}])
         self.assertEqual(policy["egress"], [{"ports": [{"port": API_PORT, "protocol": "TCP"}]}])
         selector = ",".join(f"{key}={value}" for key, value in policy["podSelector"]["matchLabels"].items())
         (pod,) = self.api.list("Pod", SYSTEM, selector)
         self.assertEqual(pod["metadata"]["labels"]["component"], "controller")
+        ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        self.assertEqual([ports[rule["port"]] for rule in policy["ingress"][0]["ports"]], [METRICS_PORT, 9443])
         # The health page is the kubelet's, which no policy keeps away; what is dialled is the API server's Service, on 443 before and 6443 behind it.
         node = pod["spec"]["nodeName"]
         self.assertEqual(self.sockets(node, "-ltn", 3), {str(METRICS_PORT), "9443", "17472"})

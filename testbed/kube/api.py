@@ -33,6 +33,7 @@ KINDS = {
     "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "ValidatingWebhookConfiguration": ("apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations"),
     "BFDProfile": (METALLB, "bfdprofiles"),
     "BGPAdvertisement": (METALLB, "bgpadvertisements"),
     "BGPPeer": ("apis/metallb.io/v1beta2", "bgppeers"),
@@ -44,7 +45,7 @@ KINDS = {
     "ServiceL2Status": (METALLB, "servicel2statuses"),
     "BGPSessionState": ("apis/frrk8s.metallb.io/v1beta1", "bgpsessionstates"),
 }
-CLUSTER_WIDE = ("Namespace", "Node")
+CLUSTER_WIDE = ("Namespace", "Node", "ValidatingWebhookConfiguration")
 APPLY, MERGE, STRATEGIC = "apply-patch+yaml", "merge-patch+json", "strategic-merge-patch+json"
 
 

@@ -3,7 +3,7 @@
 from inventory import DUAL, IPV4, IPV6
 from kube.network import NODES
 from labkit.wait import Seen, until
-from stand import ALL, OUR_AS, RETRY_SECONDS, ROUTERS, SECONDS, Case, peer_name, session
+from stand import ALL, OUR_AS, ROUTERS, SECONDS, Case, peer_name, session
 
 # What the kernel of a router beyond the tor has as gateway to anywhere.
 BEYOND = {"far-ebgp": ("192.168.3.1", "fd00:3::1"), "far-ibgp": ("192.168.4.1", "fd00:4::1")}
@@ -41,13 +41,11 @@ class RoutesCase(Case):
 
     def wait_reached(self, router, service, nodes=ALL, local=False):
         """Until a service answers on each of its addresses."""
-        def probe(address):
-            answer = self.stand.ask(router, address, service.port, RETRY_SECONDS)
-            good = answer is not None and (not local or answer["node"] in nodes and answer["client"] in own_addresses(router))
-            return Seen(good, answer)
+        def good(answer):
+            return answer is not None and (not local or answer["node"] in nodes and answer["client"] in own_addresses(router))
 
         for address in service.addresses:
-            until(f"{router} gets an answer of {service.name} at {address}", lambda: probe(address), SECONDS)
+            self.stand.wait_answer(router, address, service.port, f"an answer of {service.name}", good)
 
     def assert_absent(self, service, routers=EVERYWHERE):
         """No router has it now. For what would have been there by then: before a later service that is."""

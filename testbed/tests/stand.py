@@ -38,8 +38,8 @@ OUR_AS = 64512
 CONFIGURATION = ("IPAddressPool", "BGPAdvertisement", "L2Advertisement", "BFDProfile", "Community")
 # A deadline for a busy machine: in a quiet one it is a second at most.
 SECONDS = 60.0
-# How long one request waits for its answer; and where it is asked again until there is one.
-REQUEST_SECONDS, RETRY_SECONDS = 1.0, 0.3
+# How long one request waits for its answer.
+REQUEST_SECONDS = 1.0
 METRICS_PORT = 9120
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _numbers = itertools.count(1)
@@ -96,7 +96,6 @@ class Stand:
         self._nodes = {}
         self._peers = {}
         self._workloads = {}
-        self._secure = False
 
     def install(self):
         """FerroLB from the shipped manifest, the pods, the peers; where they aren't yet."""
@@ -177,17 +176,26 @@ class Stand:
             return None
         return dict(word.split("=", 1) for word in said.decode().split("\r\n\r\n", 1)[-1].split() if "=" in word) or None
 
+    def wait_answer(self, node, address, port, what, good, seconds=SECONDS):
+        """Asks until an answer is good, with more and more patience: kube-proxy is soon ready, a busy machine slow."""
+        patience = iter((0.2, 0.3, 0.5, 1.0))
+
+        def probe():
+            answer = self.ask(node, address, port, next(patience, 2.0))
+            return Seen(good(answer), answer)
+
+        until(f"{node} gets from {address} {what}", probe, seconds)
+
     def wait_answers(self, node, service, nodes=ALL, seconds=SECONDS):
         """Until a client on `node` has got answers from exactly these nodes, over each address of a service."""
         for address in service.addresses:
             seen = set()
 
-            def probe():
-                answer = self.ask(node, address, service.port, RETRY_SECONDS)
+            def good(answer):
                 seen.update({answer["node"]} if answer else ())
-                return Seen(seen == set(nodes), seen)
+                return seen == set(nodes)
 
-            until(f"answers from {sorted(nodes)} for {address}, asked from {node}", probe, seconds)
+            self.wait_answer(node, address, service.port, f"answers from {sorted(nodes)}", good, seconds)
 
     def events(self, name, reason=None):
         """The events about a Service, oldest first."""
@@ -222,16 +230,9 @@ class Stand:
         return pod["status"]["podIP"]
 
     def _page(self, address):
-        """The metrics page: over TLS with a token where it wants that."""
-        host = f"{address}:{METRICS_PORT}"
-        plain = ["curl", "-sS", "-m", "5", f"http://{host}/metrics"]
-        secure = ["curl", "-sSk", "-m", "5", "-H", f"Authorization: Bearer {self.api.token}", f"https://{host}/metrics"]
-        if not self._secure:
-            text = self.cluster.in_ns("cp", *plain, check=False)
-            if "metallb_" in text or "ferrolb_" in text:
-                return text
-            self._secure = True
-        return self.cluster.in_ns("cp", *secure)
+        """The metrics page, which is served to whom the API server lets in."""
+        login = ["-H", f"Authorization: Bearer {self.api.token}"]
+        return self.cluster.in_ns("cp", "curl", "-sSkf", "-m", "8", *login, f"https://{address}:{METRICS_PORT}/metrics")
 
     def _reset_nodes(self):
         for node in self.api.list("Node"):

@@ -11,6 +11,8 @@ from stand import SYSTEM, config, stand
 ANNOTATIONS = {name: f"metallb.io/{name}" for name in ("address-pool", "allow-shared-ip", "ip-allocated-from-pool", "loadBalancerIPs")}
 FIRST, SECOND = "first", "second"
 V4, V6 = "198.18.10.100/32", "fd00:18:1::/124"
+# A deadline for a busy machine.
+SECONDS = 60.0
 OTHER_V4, OTHER_V6 = "198.18.11.100/32", "fd00:18:2::/124"
 api = None
 
@@ -51,7 +53,7 @@ def held(name, within=FIRST):
 
 def wait(name, *addresses, within=FIRST):
     """Until it has these addresses and no others."""
-    until(f"{name} has {list(addresses)}", lambda: Seen(held(name, within) == list(addresses), held(name, within)), 20.0)
+    until(f"{name} has {list(addresses)}", lambda: Seen(held(name, within) == list(addresses), held(name, within)), SECONDS)
 
 
 def wait_refused(name, within=FIRST):
@@ -60,7 +62,7 @@ def wait_refused(name, within=FIRST):
         found = [e["reason"] for e in api.list("Event", within) if e["involvedObject"]["name"] == name]
         return Seen("AllocationFailed" in found, found)
 
-    until(f"{name} is told", probe, 20.0)
+    until(f"{name} is told", probe, SECONDS)
     wait(name, within=within)
 
 
@@ -102,7 +104,7 @@ class Frees(Assignment):
         pool("two", "198.18.10.100/32", "198.18.20.200/32")
         for name in ("a", "b"):
             make(name)
-        until("both have one", lambda: held("a") and held("b"))
+        until("both have one", lambda: held("a") and held("b"), SECONDS)
         for name in ("c", "d"):
             make(name)
             wait_refused(name)
@@ -175,7 +177,7 @@ class Pools(Assignment):
                 status = api.get("IPAddressPool", "dual", SYSTEM).get("status", {})
                 return Seen(tuple(status.get(name) for name in names) == expected, status)
 
-            until(f"counters {expected}", probe, 20.0)
+            until(f"counters {expected}", probe, SECONDS)
 
         pool("dual", "198.18.10.0/29", "fd00:18:1::/125")
         counts(0, 0, 8, 8)

@@ -11,7 +11,7 @@ from labkit.wait import Seen, until
 
 from conform import Declaring, case
 from stand import SYSTEM, config, stand
-from wire import Wire, elected
+from wire import SECONDS, Wire, elected
 
 EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
 HOSTNAME = "kubernetes.io/hostname"
@@ -69,7 +69,7 @@ def claims(name):
 
 
 def wait_claims(name, *expected):
-    until(f"ServiceL2Status of {name}", lambda: Seen(claims(name) == list(expected), claims(name)), 20.0)
+    until(f"ServiceL2Status of {name}", lambda: Seen(claims(name) == list(expected), claims(name)), SECONDS)
 
 
 def owned_by(node, among=tuple(NODES), number=0):
@@ -102,7 +102,7 @@ class Case(Declaring):
         body["metadata"]["labels"] = labels or {}
         api.apply(body)
         self.addCleanup(api.delete, "Service", name)
-        found = until(f"an address of {name}", lambda: addresses(name), 20.0)
+        found = until(f"an address of {name}", lambda: addresses(name), SECONDS)
         for one in found:
             self.assertEqual(wire.answers(one), set(), "nothing announces it yet")
         return name, found[0]
@@ -124,7 +124,7 @@ class Reaches(Case):
         self.advertise("all")
         node = elected(address)
         wait_claims(name, (node, []))
-        until("an event", lambda: events(name, "nodeAssigned"))
+        until("an event", lambda: events(name, "nodeAssigned"), SECONDS)
         begun = time.monotonic()
         while time.monotonic() - begun < STABLE_SECONDS:
             self.assertEqual(claims(name), [(node, [])])
@@ -373,7 +373,7 @@ class Interfaces(Case):
     def one_that_is_not_there(self):
         name, address = self.service()
         self.advertise("absent", interfaces=["eth9"])
-        said = until("an event", lambda: events(name, "announceFailed"), 20.0)
+        said = until("an event", lambda: events(name, "announceFailed"), SECONDS)
         for part in (f'"{address}"', f'"{elected(address)}"', '"layer2"'):
             self.assertIn(part, said[0])
         self.assertEqual(wire.answers(address), set())

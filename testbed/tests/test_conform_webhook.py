@@ -216,6 +216,16 @@ class Refuses(Case):
         self.elsewhere(community("astray", ("ALIAS", "1:1")))
 
 
+class Knows(Case):
+    def test_what_was_deleted_a_moment_ago_denies_nothing(self):
+        for number in range(20):
+            body = pool("brief", f"198.18.{number}.0/24")
+            api.create(body)
+            wait_denied(pool("other", f"198.18.{number}.7/32"), "brief")
+            api.delete("IPAddressPool", "brief", SYSTEM)
+            self.assert_allowed(try_create(pool("other", f"198.18.{number}.7/32")))
+
+
 class Lasts(Case):
     """The webhook, its certificates, and what becomes of writes without it."""
 

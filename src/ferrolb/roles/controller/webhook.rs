@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::admission;
@@ -15,7 +15,9 @@ use k8s_openapi::ByteString;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
@@ -34,6 +36,9 @@ use crate::shell::webhook::{Reviewer, serve};
 const CONFIGURATION: &str = "metallb-webhook-configuration";
 /// How often the certificates are looked at: another replica may have made them anew.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long an object that others stand against waits for news of them before it is denied: what was deleted or mended a
+/// moment ago may be on its way here.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// How long until a port that couldn't be bound, or a certificate that couldn't be had, is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -51,12 +56,13 @@ pub fn start(
     let served = Arc::new(Served::default());
     let acceptor = offered.acceptor(served.clone())?;
     let mut tasks = JoinSet::new();
-    let judge = Judge { world: Arc::default(), namespace: namespace.clone() };
+    let (known, world) = watch::channel(Arc::default());
+    let judge = Judge { world, namespace: namespace.clone() };
     let source = Source::new(client.clone(), watches(namespace));
     if let Some(health) = health {
         health.supplied_by(source.watches());
     }
-    tasks.spawn(follow(source, judge.world.clone(), health.cloned()));
+    tasks.spawn(follow(source, known, health.cloned()));
     let keeper = Keeper {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -81,19 +87,18 @@ fn watches(namespace: &Arc<str>) -> Vec<Watch> {
 }
 
 /// Keeps the world as the API server has it.
-async fn follow(mut source: Source, world: Arc<RwLock<Arc<World>>>, health: Option<Health>) {
+async fn follow(mut source: Source, known: watch::Sender<Arc<World>>, health: Option<Health>) {
     loop {
         let batch = source.next().await;
-        {
-            let mut world = world.write().unwrap_or_else(PoisonError::into_inner);
-            let world = Arc::make_mut(&mut world);
+        known.send_modify(|world| {
+            let world = Arc::make_mut(world);
             for change in batch.changes {
                 match change {
                     SourceChange::Apply(object) => drop(world.apply(object)),
                     SourceChange::Delete(id) => drop(world.delete(&id)),
                 }
             }
-        }
+        });
         if let (true, Some(health)) = (batch.initial, &health) {
             health.started_alone();
         }
@@ -103,19 +108,38 @@ async fn follow(mut source: Source, world: Arc<RwLock<Arc<World>>>, health: Opti
 /// Judges by what is known. At the start, before anything is, that is the object alone.
 #[derive(Clone)]
 struct Judge {
-    world: Arc<RwLock<Arc<World>>>,
+    world: watch::Receiver<Arc<World>>,
     namespace: Arc<str>,
 }
 
-impl Reviewer for Judge {
-    async fn review(&self, review: Value) -> Result<Value, String> {
-        let world = self.world.read().unwrap_or_else(PoisonError::into_inner).clone();
+impl Judge {
+    async fn judge(&self, world: Arc<World>, review: &Arc<Value>) -> Result<Value, String> {
         let settings =
             Settings { system_namespace: self.namespace.clone(), nodes: world.nodes().cloned().collect() };
+        let review = review.clone();
         // A large configuration takes milliseconds, twice.
         let judged =
             tokio::task::spawn_blocking(move || admission::respond(&world, &settings, &review)).await;
         judged.map_err(|e| format!("it couldn't be judged: {e}"))?
+    }
+}
+
+impl Reviewer for Judge {
+    async fn review(&self, review: Value) -> Result<Value, String> {
+        let (review, mut known) = (Arc::new(review), self.world.clone());
+        let patient_until = Instant::now() + PATIENCE;
+        loop {
+            let world = known.borrow_and_update().clone();
+            let answer = self.judge(world, &review).await?;
+            if answer.pointer("/response/allowed") != Some(&Value::Bool(false))
+                || Instant::now() >= patient_until
+                // Whatever others say, it is wrong in itself.
+                || self.judge(Arc::default(), &review).await? == answer
+                || !matches!(timeout_at(patient_until, known.changed()).await, Ok(Ok(())))
+            {
+                return Ok(answer);
+            }
+        }
     }
 }
 

@@ -100,11 +100,12 @@ async fn the_api_server_is_answered_over_the_certificate_that_it_was_given() {
         serde_json::from_value(configured["webhooks"][0]["clientConfig"]["caBundle"].clone()).unwrap();
     assert_eq!(configured["webhooks"][0]["clientConfig"]["service"]["path"], "/x");
 
-    let judge = Judge { world: Arc::default(), namespace: "m".into() };
+    let (sender, world) = watch::channel(Arc::default());
+    let judge = Judge { world, namespace: "m".into() };
     let (health, _pings) = Health::new();
     let source = Source::new(fake.client(), watches(&"m".into()));
-    let _follow = AbortOnDropHandle::new(tokio::spawn(follow(source, judge.world.clone(), Some(health))));
-    let known = || judge.world.read().unwrap().config_objects().count() == 1;
+    let _follow = AbortOnDropHandle::new(tokio::spawn(follow(source, sender, Some(health))));
+    let known = || judge.world.borrow().config_objects().count() == 1;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !known() {
         assert!(tokio::time::Instant::now() < deadline, "the pool was never seen");
@@ -129,6 +130,33 @@ async fn the_api_server_is_answered_over_the_certificate_that_it_was_given() {
     // Who trusts somebody else isn't served.
     let other = Bundle::generate(NAME, Timestamp::now(), &Bundle::default()).unwrap();
     assert!(ask(address, other.cas(), path, &review).await.is_err());
+}
+
+fn new_pool(addresses: &str) -> Value {
+    let object = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": {"name": "new", "namespace": "m"}, "spec": {"addresses": [addresses]}});
+    json!({"request": {"uid": "u-1", "operation": "CREATE", "object": object}})
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_it_is_judged_denies_nothing() {
+    let old = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": {"name": "old", "namespace": "m"}, "spec": {"addresses": ["10.0.0.0/24"]}});
+    let old = ferrolb_core::manifest::object(old).unwrap().unwrap();
+    let id = old.id();
+    let (known, world) = watch::channel(Arc::default());
+    known.send_modify(|world: &mut Arc<World>| drop(Arc::make_mut(world).apply(old)));
+    let judge = Judge { world, namespace: "m".into() };
+    let allowed = |answer: &Value| answer["response"]["allowed"] == true;
+    // Nothing comes: it stands against it.
+    assert!(!allowed(&judge.review(new_pool("10.0.0.7/32")).await.unwrap()));
+    let review = judge.review(new_pool("10.0.0.7/32"));
+    let delete = async { known.send_modify(|world| drop(Arc::make_mut(world).delete(&id))) };
+    // The review is polled first, so it has seen the older pool.
+    let (answer, ()) = tokio::join!(biased; review, delete);
+    assert!(allowed(&answer.unwrap()));
+    // What is wrong in itself stays so.
+    assert!(!allowed(&judge.review(new_pool("10.0.0.7")).await.unwrap()));
 }
 
 #[tokio::test]

@@ -44,15 +44,17 @@ class Announces(RoutesCase):
         service = self.service(family)
         self.wait_served(service)
         self.api.request("DELETE", f"api/v1/namespaces/{SYSTEM}/pods?labelSelector=component%3Dspeaker")
-        seen = []
+        stale, gone = [], set()
 
         def down():
             paths = self.stand.routers["tor"].paths(host(service.addresses[0]))
-            seen.extend(path for path in paths.values() if path.stale)
-            return Seen(not paths, paths)
+            stale.extend(path for path in paths.values() if path.stale)
+            gone.update(node for node in NODES if not any(one.startswith(node) for one in paths))
+            return Seen(gone == ALL, gone)
 
-        until("no route", down, SECONDS)
-        self.assertEqual(seen, [])
+        # Each pod ends in its own time.
+        until("each node's route to be gone for a while", down, SECONDS, 0.01)
+        self.assertEqual(stale, [])
         self.stand.wait_rollout("DaemonSet", "speaker", SYSTEM)
         self.wait_served(service)
 

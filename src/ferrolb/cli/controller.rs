@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::goflags::boolean;
+use super::goflags::{boolean, in_vain, nonempty};
 use crate::shell::telemetry::log::LogLevel;
 
 /// `ferrolb controller`.
@@ -125,19 +125,19 @@ const NO_MEMBERLIST: &str = "no Secret of this kind is made or used";
 impl ControllerArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
-        self.lb_class.as_deref().filter(|class| !class.is_empty())
+        nonempty(&self.lb_class)
     }
 
     /// The pod's name, where it was told one.
     pub fn pod_name(&self) -> Option<&str> {
-        self.pod_name.as_deref().filter(|name| !name.is_empty())
+        nonempty(&self.pod_name)
     }
 
     /// The flags that were given and mean nothing, each with why.
     pub fn meaningless(&self) -> Vec<(&'static str, &'static str)> {
         let m = &self.meaningless;
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
-        let all = [
+        let given = |text: &Option<String>| nonempty(text).is_some();
+        in_vain([
             ("ml-secret-name", given(&m.ml_secret_name), NO_MEMBERLIST),
             ("deployment", given(&m.deployment), NO_MEMBERLIST),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
@@ -145,8 +145,7 @@ impl ControllerArgs {
             ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_CHOICE),
             ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_CHOICE),
             ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
-        ];
-        all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
+        ])
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::GoDuration;
-use super::goflags::boolean;
+use super::goflags::{boolean, in_vain, nonempty};
 use crate::shell::telemetry::log::LogLevel;
 
 /// `ferrolb speaker`.
@@ -105,7 +105,7 @@ const NO_FRR: &str =
 impl SpeakerArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
-        self.lb_class.as_deref().filter(|class| !class.is_empty())
+        nonempty(&self.lb_class)
     }
 
     /// The file of interfaces that never answer on layer 2, where there is one.
@@ -116,8 +116,8 @@ impl SpeakerArgs {
     /// The flags that were given and mean nothing, each with why.
     pub fn meaningless(&self) -> Vec<(&'static str, &'static str)> {
         let m = &self.meaningless;
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
-        let all = [
+        let given = |text: &Option<String>| nonempty(text).is_some();
+        in_vain([
             ("host", given(&m.host), "it was for older versions of MetalLB"),
             ("ml-bindaddr", given(&m.ml_bindaddr), NO_MEMBERLIST),
             ("ml-bindport", given(&m.ml_bindport), NO_MEMBERLIST),
@@ -132,8 +132,7 @@ impl SpeakerArgs {
             ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_TLS),
             ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_TLS),
             ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
-        ];
-        all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
+        ])
     }
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::args::GoDuration;
 use super::goflags::boolean;
+use super::pages::PageArgs;
 use crate::shell::telemetry::log::LogLevel;
 
 /// `ferrolb speaker`.
@@ -17,9 +18,8 @@ pub struct SpeakerArgs {
     /// The name of the Node that this speaker runs on
     #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
     pub node_name: String,
-    /// The port of /metrics, on all addresses; 0 for nowhere
-    #[arg(long, value_name = "PORT", default_value_t = 9120)]
-    pub port: u16,
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// The port of /healthz and /readyz, on 127.0.0.1; 0 for nowhere
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub health_probe_port: u16,
@@ -87,17 +87,8 @@ struct MeaninglessArgs {
     bgp_type: Option<String>,
     #[arg(long, hide = true)]
     pprof_bind_address: Option<String>,
-    #[arg(long, hide = true)]
-    tls_min_version: Option<String>,
-    #[arg(long, hide = true)]
-    tls_cipher_suites: Option<String>,
-    #[arg(long, hide = true)]
-    tls_curve_preferences: Option<String>,
-    #[arg(long, hide = true)]
-    metrics_cert_dir: Option<String>,
 }
 
-const NO_TLS: &str = "/metrics is served without TLS";
 const NO_MEMBERLIST: &str = "speakers don't use memberlist";
 const NO_FRR: &str =
     "there is no FRR: every change goes out at once, and every mode's configuration is understood";
@@ -128,10 +119,6 @@ impl SpeakerArgs {
             ("frrk8s-secret-passthrough", m.frrk8s_secret_passthrough.is_some(), NO_FRR),
             ("bgp-type", given(&m.bgp_type), NO_FRR),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
-            ("tls-min-version", given(&m.tls_min_version), NO_TLS),
-            ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_TLS),
-            ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_TLS),
-            ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
         ];
         all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
     }
@@ -159,15 +146,15 @@ mod tests {
         let args = parse(
             "ferrolb speaker --port=7472 --log-level=info --tls-min-version=VersionTLS12 -node-name n1",
         );
-        assert_eq!((args.port, args.health_probe_port, args.node_name.as_str()), (7472, 17472, "n1"));
-        assert_eq!(args.meaningless(), [("tls-min-version", NO_TLS)]);
+        assert_eq!((args.pages.port, args.health_probe_port, args.node_name.as_str()), (7472, 17472, "n1"));
+        assert_eq!(args.meaningless(), []);
         assert!(args.wait_for_kube_proxy && !args.ignore_exclude_lb);
         let args = parse(
             "ferrolb speaker -node-name=n1 -ignore-exclude-lb --wait-for-kube-proxy=false -ml-wan-config=true",
         );
         assert!(!args.wait_for_kube_proxy && args.ignore_exclude_lb);
         assert_eq!(args.meaningless().len(), 1);
-        assert_eq!((args.port, args.status_writes, args.class()), (9120, 25, None));
+        assert_eq!((args.pages.port, args.status_writes, args.class()), (9120, 25, None));
         assert_eq!(parse("ferrolb speaker --node-name n1 --lb-class x").class(), Some("x"));
     }
 }

@@ -5,10 +5,10 @@ PYTHON := /usr/bin/python3
 LAB := lab
 KUBE := kube
 
-.PHONY: help check test test-kube interop interop-doc demo demo-kube lab-up lab-down kube-build kube-up kube-down golden crds deploy dist binary sbom image bench bench-kube fuzz setup
+.PHONY: help check test test-kube interop interop-doc conformance-doc demo demo-kube lab-up lab-down kube-build kube-up kube-down golden crds deploy dist binary sbom image bench bench-kube fuzz setup
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) fmt --all --check
@@ -20,7 +20,10 @@ test: setup ## everything, live labs included (root; within 30 minutes)
 	$(PYTHON) testbed/suite.py
 
 test-kube: setup ## controller and speaker in a real Kubernetes cluster, which is built once in some 13 minutes (root)
-	$(PYTHON) testbed/tests/run.py kube_cache kube_lab kube_controller kube_speaker
+	$(PYTHON) testbed/tests/run.py kube_cache chart kube_deploy kube_lab kube_controller kube_speaker conform_bgp conform_bgp_selectors conform_bgp_sessions conform_state conform_assignment conform_layer2 conform_webhook
+
+conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
+	$(PYTHON) testbed/conformance.py
 
 interop: setup ## the routers' view of a node; ROUTER=frr, bird, gobgp, openbgpd or exabgp for one of them (root)
 	$(PYTHON) testbed/interop.py $(ROUTER)

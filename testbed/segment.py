@@ -19,6 +19,8 @@ import time
 
 ALL = b"\xff" * 6
 ARP, IPV6 = 0x0806, 0x86DD
+# All of them.
+PROTOCOL = 0x0003
 SO_TIMESTAMPNS = 35
 ANSWER_SECONDS = 0.4
 
@@ -57,20 +59,30 @@ def _watch(options):
 
 
 def _ask(options):
-    to = _mac(options.mac) if options.mac else None
     with _tap(options.interface) as tap:
-        own = tap.getsockname()[4]
-        if ":" in options.to:
-            tap.send(_solicitation(own, to, socket.inet_pton(socket.AF_INET6, options.to), options.quietly))
-        else:
-            arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + own + socket.inet_aton("192.0.2.250") + bytes(6)
-            tap.send((to or ALL) + own + struct.pack("!H", ARP) + arp + socket.inet_aton(options.to))
-        answers = set()
-        for _, frame in _frames(tap, ANSWER_SECONDS):
-            seen = frame and _read(frame)
-            if seen and seen["ip"] == options.to and not seen["gratuitous"] and seen["kind"] != "request":
-                answers.add(seen["mac"])
-    print(json.dumps(sorted(answers)))
+        print(json.dumps(sorted(ask(tap, options.to, options.mac, options.quietly))))
+
+
+def ask(tap, address, mac=None, quietly=False, settled=None):
+    """The MACs of all who answer one question that is asked on a packet socket (`PROTOCOL`, bound to an interface).
+
+    With `settled`, it waits that many seconds after the first answer, not the whole time.
+    """
+    own, to = tap.getsockname()[4], _mac(mac) if mac else None
+    if ":" in address:
+        tap.send(_solicitation(own, to, socket.inet_pton(socket.AF_INET6, address), quietly))
+    else:
+        arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + own + socket.inet_aton("192.0.2.250") + bytes(6)
+        tap.send((to or ALL) + own + struct.pack("!H", ARP) + arp + socket.inet_aton(address))
+    answers, first = set(), None
+    for _, frame in _frames(tap, ANSWER_SECONDS, settled):
+        seen = frame and _read(frame)
+        if seen and seen["ip"] == address and not seen["gratuitous"] and seen["kind"] != "request":
+            answers.add(seen["mac"])
+            first = first or time.monotonic()
+        if settled and first and time.monotonic() - first >= settled:
+            break
+    return answers
 
 
 def _solicitation(own, to, target, quietly):
@@ -93,8 +105,8 @@ def _checksum(data):
 
 
 def _tap(interface):
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-    tap.bind((interface, 0x0003))
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(PROTOCOL))
+    tap.bind((interface, PROTOCOL))
     return tap
 
 

@@ -46,7 +46,7 @@ def stages(cargo):
     """All stages in their order."""
     return [
         Stage("format", [cargo, "fmt", "--all", "--check"]),
-        *(lab(name) for name in ("topology", "measure", "runner")),
+        *(lab(name) for name in ("topology", "measure", "runner", "packaging", "conformance")),
         Stage("lints", [cargo, "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Stage("unit tests", [cargo, "test", "--locked", "--workspace", "--no-fail-fast"], CARGO_RESULT),
         Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),

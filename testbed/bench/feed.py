@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import announcers
-from inside import open_socket
+from labkit.sockets import open_socket
 from sink import Sink
 
 PEER, LOCAL = "198.51.100.1", "198.51.100.2"

@@ -1,12 +1,11 @@
 """Sockets and processes inside a lab's nodes, held by the one process that measures, so that all share its clock."""
-import ctypes
 import os
 import socket
 import struct
-import threading
 from pathlib import Path
 
-CLONE_NEWNET = 0x40000000
+from labkit.sockets import open_socket
+
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTMGRP_IPV4_ROUTE = 0x40
 RTA_DST, RTA_GATEWAY = 1, 5
@@ -14,28 +13,6 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 NLMSG_ERROR = 2
 TABLE_MAIN, PROTOCOL_BOOT, TYPE_UNICAST = 254, 3, 1
 NETLINK_HEADER, ROUTE_MESSAGE = struct.Struct("=IHHII"), struct.Struct("=BBBBBBBBI")
-
-
-def open_socket(lab, node, *kind):
-    """A socket that belongs to the node's network: a thread enters it, opens the socket and ends."""
-    made = []
-
-    def work():
-        try:
-            with Path(f"/proc/{lab.nodes[node][0]}/ns/net").open("rb") as network:
-                libc = ctypes.CDLL(None, use_errno=True)
-                if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), f"can't enter the network of node {node}")
-            made.append(socket.socket(*kind))
-        except OSError as error:
-            made.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if isinstance(made[0], OSError):
-        raise made[0]
-    return made[0]
 
 
 def inner_pid(process):

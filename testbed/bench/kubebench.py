@@ -59,8 +59,9 @@ def main():
     kube_cluster.prepare()
     begun, load = time.monotonic(), os.getloadavg()[0]
     results = {"date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
-    with Cluster.api_alone(NODE, "lan") as cluster:
-        bench = Bench(cluster)
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(Cluster.api_alone(NODE, "lan"))
+        bench = stack.enter_context(contextlib.closing(Bench(cluster)))
         for act in (bench.prepare, bench.api_alone, bench.single, lambda: bench.standing(args.standing), bench.endpoints, lambda: bench.many(args.services), bench.again, lambda: bench.fleet(args.speakers)):
             for name, row in act() or ():
                 results[name] = row
@@ -279,8 +280,15 @@ class Bench:
 
     def stop(self):
         for role in (self.speaker, self.controller):
-            role.stop()
-        self.sink.close()
+            if role:
+                role.stop()
+        self.speaker = self.controller = None
+        if self.sink:
+            self.sink.close()
+
+    def close(self):
+        """Its processes aren't the lab's, which would end them."""
+        self.stop()
 
     def listen(self):
         return Sink.listening(open_socket(self.cluster.lab, "lan", socket.AF_INET, socket.SOCK_STREAM), LAN[0])

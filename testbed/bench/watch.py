@@ -5,7 +5,8 @@ import struct
 import threading
 import time
 
-from inside import RTMGRP_IPV4_ROUTE, open_socket, route_changes
+from inside import RTMGRP_IPV4_ROUTE, route_changes
+from labkit.sockets import open_socket
 from sink import KEEPALIVE, PORT, UPDATE, Framer, counts
 
 ETH_P_ALL = 3

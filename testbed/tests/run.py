@@ -4,6 +4,7 @@
 Ends with `N passed, N failed`. A skipped test counts as failed, and so does a module without tests.
 """
 
+import argparse
 import sys
 import time
 import unittest
@@ -39,6 +40,14 @@ class Result(unittest.TestResult):
     def addSkip(self, test, reason):
         self._fail(test, f"skipped: {reason}")
 
+    def addExpectedFailure(self, test, err):
+        """What is known to fail, and said so in a document."""
+        self.passed += 1
+        self._print("known", test)
+
+    def addUnexpectedSuccess(self, test):
+        self._fail(test, "this is marked as failing, and passes: take the mark away")
+
     def addSubTest(self, test, subtest, err):
         if err is not None:
             self._fail(subtest, self._exc_info_to_string(err, test))
@@ -53,12 +62,22 @@ class Result(unittest.TestResult):
         print(f"{verdict:<6} {type(test).__name__}: {name} ({time.monotonic() - self._begun:.1f} s)", flush=True)
 
 
-def main(names):
-    suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromName(f"test_{name}") for name in names)
+def main(arguments):
+    options = _parser().parse_args(arguments)
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{pattern}*" for pattern in options.k] or None
+    suite = unittest.TestSuite(loader.loadTestsFromName(f"test_{name}") for name in options.names)
     result = Result()
     suite.run(result)
     print(f"{result.passed} passed, {result.failed} failed")
     return 0 if result.passed and not result.failed else 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a module, a class of it or a test: kube_lab, kube_lab.Stands")
+    parser.add_argument("-k", action="append", default=[], metavar="PART", help="only tests whose name has this part, or one of several")
+    return parser
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ class Same(unittest.TestCase):
 
 FULL = {
     "imagePullSecrets": [{"name": "registry"}], "loadBalancerClass": "example.com/lb", "image": {"pullPolicy": "Always"},
-    "tls": {"minVersion": "VersionTLS12", "controllerMetricsTLSSecret": "c-tls", "speakerMetricsTLSSecret": "s-tls"},
+    "tls": {"minVersion": "VersionTLS12", "cipherSuites": "A,B", "curvePreferences": "23,29",
+            "controllerMetricsTLSSecret": "c-tls", "speakerMetricsTLSSecret": "s-tls"},
     "prometheus": {
         **PROMETHEUS, "metricsPort": 7472, "scrapeAnnotations": True, "dashboard": {"enabled": True},
         "podMonitor": {"enabled": True, "interval": "15s", "additionalLabels": {"release": "prom"}, "annotations": {"a": "b"},
@@ -181,17 +182,25 @@ class Values(unittest.TestCase):
         cls.full = render(FULL)
 
     def test_flags(self):
-        self.assertEqual(container(render(), "controller")["args"], ["controller", "--port=9120", "--log-level=info"])
-        self.assertEqual(container(self.full, "controller")["args"], [
-            "controller", "--port=7472", "--log-level=debug", "--lb-class=example.com/lb", "--metrics-cert-dir=/etc/metrics",
-            "--tls-min-version=VersionTLS12"])
-        self.assertEqual(container(self.full, "speaker")["args"], [
-            "speaker", "--port=7472", "--log-level=warn", "--gratuitous-arp-interval=5m", "--health-probe-port=17473",
-            "--ignore-exclude-lb=true", "--lb-class=example.com/lb", "--metrics-cert-dir=/etc/metrics", "--tls-min-version=VersionTLS12"])
+        default = {component: container(render(), component)["args"] for component in ("controller", "speaker")}
+        shared = ["--port=7472", "--lb-class=example.com/lb", "--metrics-cert-dir=/etc/metrics", "--tls-cipher-suites=A,B",
+                  "--tls-curve-preferences=23,29", "--tls-min-version=VersionTLS12"]
+        expected = {
+            "controller": ["--log-level=debug", *shared],
+            "speaker": ["--log-level=warn", "--gratuitous-arp-interval=5m", "--health-probe-port=17473", "--ignore-exclude-lb=true", *shared],
+        }
+        for component, flags in expected.items():
+            args = container(self.full, component)["args"]
+            self.assertEqual(args[0], component)
+            self.assertLessEqual(set(flags), set(args))
+            # Nothing is said twice, and nothing is lost.
+            names = [flag.split("=")[0] for flag in args]
+            self.assertEqual(len(set(names)), len(names))
+            self.assertLessEqual({flag.split("=")[0] for flag in default[component]}, set(names))
 
     def test_ports_and_probes(self):
         ports = {port["name"]: port["containerPort"] for port in container(self.full, "controller")["ports"]}
-        self.assertEqual(ports, {"metricshttps": 7472, "health": 17472, "webhook-server": 9443})
+        self.assertLessEqual({"metricshttps": 7472, "health": 17472, "webhook-server": 9443}.items(), ports.items())
         controller, speaker = container(self.full, "controller"), container(self.full, "speaker")
         self.assertNotIn("readinessProbe", controller)
         self.assertEqual((controller["livenessProbe"]["failureThreshold"], controller["livenessProbe"]["timeoutSeconds"]), (7, 8))
@@ -256,7 +265,14 @@ class Values(unittest.TestCase):
         policy = self.full["NetworkPolicy", "metallb-controller"]["spec"]
         self.assertEqual([port["port"] for rule in policy["ingress"] for port in rule["ports"]], ["metricshttps", "webhook-server"])
         self.assertEqual(policy["egress"], [{"ports": [{"port": 443, "protocol": "TCP"}]}])
-        self.assertIn(("NetworkPolicy", "default-deny"), self.full)
+        plain = list(yaml.safe_load_all((ROOT / "deploy/networkpolicies.yaml").read_text(encoding="utf-8")))
+        default = render({"networkpolicies": {"enabled": True, "defaultDeny": True}})
+        for document in plain:
+            name = document["metadata"]["name"]
+            if name == "controller":
+                document["spec"]["podSelector"]["matchLabels"] = {**HELM_LABELS, "app.kubernetes.io/component": name}
+            found = default["NetworkPolicy", name if name == "default-deny" else renamed(name)]
+            self.assertEqual(found["spec"], document["spec"])
 
     def test_names_are_metallbs_in_a_release_of_its_name_only(self):
         self.assertIn(("DaemonSet", "lb-metallb-speaker"), render(release="lb"))
@@ -282,7 +298,10 @@ class Monitoring(unittest.TestCase):
         for kind, file, key in (("podMonitor", "podmonitors.yaml", "PodMonitor"), ("serviceMonitor", "servicemonitors.yaml", "ServiceMonitor")):
             found = render({"prometheus": {**PROMETHEUS, kind: {"enabled": True}}})
             for document in self.plain(file):
-                component = document["metadata"]["labels"]["component"]
+                component = document["metadata"]["labels"].get("component")
+                if not component:
+                    self.assertIn((document["kind"], renamed(document["metadata"]["name"])), found)
+                    continue
                 rendered = found[document["kind"], renamed(document["metadata"]["name"])]["spec"]
                 expected = document["spec"]
                 labels = {**HELM_LABELS, "app.kubernetes.io/component": component}
@@ -291,6 +310,8 @@ class Monitoring(unittest.TestCase):
                 else:
                     expected["jobLabel"] = "app.kubernetes.io/name"
                     expected["selector"]["matchLabels"] = labels if key == "PodMonitor" else {"name": f"metallb-{component}-monitor-service"}
+                    if key == "PodMonitor":
+                        expected["podMetricsEndpoints"][0]["authorization"]["credentials"]["name"] = "metallb-monitor-token"
                 self.assertEqual(rendered, expected)
             if key == "ServiceMonitor":
                 for component in ("controller", "speaker"):
@@ -300,6 +321,15 @@ class Monitoring(unittest.TestCase):
             self.assertIn(("ClusterRole", "metallb:metrics-reader"), found)
             self.assertEqual(found["RoleBinding", "metallb-prometheus"]["subjects"],
                              [{"kind": "ServiceAccount", "name": "prometheus-k8s", "namespace": "monitoring"}])
+
+    def test_the_token_of_pod_monitors_is_of_an_account_that_may_read_metrics(self):
+        found = render({"prometheus": {**PROMETHEUS, "podMonitor": {"enabled": True}}})
+        secret = found["Secret", "metallb-monitor-token"]
+        self.assertEqual(secret["metadata"]["annotations"], {"kubernetes.io/service-account.name": "metallb-monitor"})
+        self.assertIn(("ServiceAccount", "metallb-monitor"), found)
+        binding = found["ClusterRoleBinding", "metallb:monitor"]
+        self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": "metallb-monitor", "namespace": NAMESPACE}])
+        self.assertEqual(found["ClusterRole", binding["roleRef"]["name"]]["rules"], [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
 
     def test_a_monitor_takes_its_values(self):
         monitor = render(FULL)["PodMonitor", "metallb-speaker"]
@@ -347,12 +377,12 @@ class Ignored(unittest.TestCase):
         given = {
             "frrk8s": {"enabled": False}, "frr-k8s": {"prometheus": {"serviceMonitor": {"enabled": True}}},
             "speaker": {"memberlist": {"enabled": False}, "frr": {"enabled": True}, "secretName": "x", "bgpDebounceTimeout": 500, "typo": 1},
-            "prometheus": {"rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"cipherSuites": "x"}, "nonsense": True,
+            "prometheus": {"rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"sipherSuites": "x"}, "nonsense": True,
         }
         named = ignored(given)
         self.assertEqual(set(named), {
             "frrk8s", "frr-k8s", "speaker.memberlist", "speaker.frr", "speaker.secretName", "speaker.bgpDebounceTimeout", "speaker.typo",
-            "prometheus.rbacProxy", "tls.cipherSuites", "nonsense"})
+            "prometheus.rbacProxy", "tls.sipherSuites", "nonsense"})
         self.assertEqual(named["nonsense"], "not known")
         self.assertIn("Leases", named["speaker.memberlist"])
 

@@ -7,7 +7,7 @@ import time
 import unittest
 
 from kube import cluster as kube_cluster
-from kube import workload
+from kube import scrape, workload
 from kube.cluster import Cluster
 from kube.network import CONTROL_PLANE
 from labkit import build
@@ -70,6 +70,7 @@ def versions(kind="services", namespace="default"):
 # What docs/kubernetes.md says that it needs: cluster-wide, and in its own namespace.
 CLUSTER_RULES = [
     ("", ["services", "namespaces"], ["list", "watch"]), ("", ["services/status"], ["patch"]), ("", ["events"], ["create"]),
+    ("authentication.k8s.io", ["tokenreviews"], ["create"]), ("authorization.k8s.io", ["subjectaccessreviews"], ["create"]),
 ]
 OWN_RULES = [
     ("metallb.io", ["ipaddresspools", "communities"], ["list", "watch"]),
@@ -142,14 +143,11 @@ class Controller:
         self.process.wait(10)
 
     def ready(self):
-        return self.page("readyz", self.ports[1])[0] == "200"
+        return self.page("readyz")[0] == "200"
 
-    def page(self, name, port=None):
-        """Status and text of a page."""
-        answer = cluster.in_ns(CONTROL_PLANE, "curl", "-s", "-m", "8", "-w", "\n%{http_code}",
-                               f"http://127.0.0.1:{port or self.ports[0]}/{name}", check=False)
-        text, _, status = answer.rpartition("\n")
-        return status, text
+    def page(self, name):
+        """Status and text of a health check."""
+        return scrape.get(cluster, CONTROL_PLANE, f"http://127.0.0.1:{self.ports[1]}/{name}")
 
     def said(self, event):
         """The lines of its log with this event."""
@@ -328,7 +326,7 @@ class Rights(Case):
         without = [rule for rule in OWN_RULES if "communities" not in rule[1]] + [("metallb.io", ["ipaddresspools"], ["list", "watch"])]
         controller = self.controller(kubeconfig=grant(without))
         until("it is named", lambda: controller.said("watchForbidden"))
-        status, text = controller.page("readyz", controller.ports[1])
+        status, text = controller.page("readyz")
         self.assertEqual(status, "503")
         self.assertRegex(text, "failed communities: .*forbidden.*allow the service account to get, list and watch communities.metallb.io")
         self.assertEqual(addresses("web"), [])
@@ -387,8 +385,8 @@ class Scales(Case):
 
         until("all have one", all_given, 120, 0.2)
         given = time.monotonic() - begun
-        status, page = controller.page("metrics")
-        self.assertEqual(status, "200")
+        status, page = scrape.scrape(cluster, CONTROL_PLANE, bearer=scrape.token(cluster, "scraper", may=True), port=controller.ports[0])
+        self.assertEqual(status, "200", page)
         count = int(re.search(r"^ferrolb_allocation_seconds_count (\d+)", page, re.M).group(1))
         total = float(re.search(r"^ferrolb_allocation_seconds_sum (\S+)", page, re.M).group(1))
         self.assertEqual(count, MANY)

@@ -1,7 +1,7 @@
 """What is shipped for installing, judged by a real API server: manifest, kustomizations, monitors, chart; and a Helm release's whole life.
 
 The API server stands alone, so that nothing runs. Definitions of monitoring.coreos.com are the Prometheus operator's, which
-isn't here: stand-ins that take any fields are, so that of monitors and alerts only kind and metadata are judged.
+isn't here: stand-ins are, which know the names of an endpoint's and a rule's fields and nothing of what is in them.
 """
 
 import json
@@ -32,14 +32,35 @@ def setUpModule():
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.monitoring.coreos.com", "--timeout=60s")
 
 
+# What the operator's definitions have; it refuses a token's file in a PodMonitor.
+ENDPOINT = ("authorization", "basicAuth", "bearerTokenSecret", "enableHttp2", "followRedirects", "honorLabels", "honorTimestamps", "interval",
+            "metricRelabelings", "oauth2", "params", "path", "port", "proxyUrl", "relabelings", "scheme", "scrapeTimeout", "targetPort", "tlsConfig")
+MONITOR = ("jobLabel", "namespaceSelector", "podTargetLabels", "sampleLimit", "selector", "targetLimit")
+RULE = ("alert", "annotations", "expr", "for", "keep_firing_for", "labels", "record")
+
+
 def monitoring(kind, plural):
-    schema = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+    """The definition of a kind of the Prometheus operator, as far as this test knows it."""
+    if kind == "PrometheusRule":
+        spec = fields(groups=each(fields("name", "interval", rules=each(fields(*RULE)))))
+    elif kind == "PodMonitor":
+        spec = fields(*MONITOR, podMetricsEndpoints=each(fields(*ENDPOINT, "filterRunning")))
+    else:
+        spec = fields(*MONITOR, "targetLabels", endpoints=each(fields(*ENDPOINT, "bearerTokenFile")))
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.monitoring.coreos.com"},
         "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
-                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]},
+                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": fields(spec=spec)}}]},
     }
+
+
+def fields(*anything, **known):
+    return {"type": "object", "properties": {**{name: {"x-kubernetes-preserve-unknown-fields": True} for name in anything}, **known}}
+
+
+def each(schema):
+    return {"type": "array", "items": schema}
 
 
 def judged(*source, data=None):
@@ -84,7 +105,17 @@ class Manifests(unittest.TestCase):
 
     def test_the_monitoring(self):
         self.check(len(self.kustomized("deploy/monitoring")), "-k", str(ROOT / "deploy/monitoring"))
-        self.check(4, "-f", str(ROOT / "deploy/monitoring/servicemonitors.yaml"))
+        self.check(6, "-f", str(ROOT / "deploy/monitoring/podmonitors.yaml"))
+
+    def test_a_field_that_the_operator_does_not_know_is_found(self):
+        monitors = yaml.safe_load_all((ROOT / "deploy/monitoring/servicemonitors.yaml").read_text(encoding="utf-8"))
+        monitor = next(document for document in monitors if document["kind"] == "ServiceMonitor")
+        monitor["spec"]["endpoints"][0]["tokenFile"] = "x"
+        with self.assertRaisesRegex(AssertionError, "tokenFile"):
+            judged("-f", "-", data=json.dumps(monitor))
+
+    def test_the_network_policies(self):
+        self.check(2, "-f", str(ROOT / "deploy/networkpolicies.yaml"))
 
     def test_the_rbac_of_its_own(self):
         for name in ("controller", "speaker"):
@@ -99,8 +130,42 @@ class Manifests(unittest.TestCase):
                 self.check(count, "-f", "-", data=text)
 
 
+def metallbs_objects():
+    """A stand-in for what MetalLB's chart makes in a release called metallb: what can't be changed later, and what must not stay."""
+    with_conversion = next(yaml.safe_load_all((ROOT / "config/crd/bgppeers.metallb.io.yaml").read_text(encoding="utf-8")))
+    service = {"name": "metallb-webhook-service", "namespace": SYSTEM, "path": "/convert"}
+    with_conversion["spec"]["conversion"] = {
+        "strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1beta1", "v1beta2"], "clientConfig": {"service": service}}}
+    yield with_conversion
+    rbac = "rbac.authorization.k8s.io/v1"
+    for kind, component in (("DaemonSet", "speaker"), ("Deployment", "controller")):
+        name, labels = f"metallb-{component}", {
+            "app.kubernetes.io/name": "metallb", "app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": component}
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        yield {
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
+                "serviceAccountName": name, "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": component, "image": f"quay.io/metallb/{component}", "args": ["--port=9120"]},
+                               *([{"name": "frr", "image": "quay.io/frrouting/frr"}] if component == "speaker" else [])],
+            }}},
+        }
+        yield {"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": f"metallb:{component}"}, "rules": []}
+        yield {
+            "apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": {"name": f"metallb:{component}"},
+            "roleRef": {"apiGroup": rbac.split("/")[0], "kind": "ClusterRole", "name": f"metallb:{component}"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": SYSTEM}],
+        }
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "metallb-memberlist"}}
+
+
 class Release(unittest.TestCase):
     """Helm itself against the API server."""
+
+    def tearDown(self):
+        self.helm("uninstall", RELEASE, "--ignore-not-found")
+        definitions = [file.stem for file in (ROOT / "config/crd").iterdir()]
+        cluster.kubectl("delete", "crd", "--ignore-not-found", *definitions)
 
     def helm(self, *arguments, values=None):
         path = cluster.lab.folder / "values.json"
@@ -141,6 +206,21 @@ class Release(unittest.TestCase):
         self.helm("install", RELEASE, str(CHART), values={})
         self.assertEqual([p["metadata"]["name"] for p in cluster.get("ipaddresspools", namespace=SYSTEM)], ["kept"])
         self.helm("uninstall", RELEASE)
+
+    def test_a_release_of_metallbs_chart_is_upgraded_to_this_one(self):
+        folder = cluster.lab.folder / "metallb"
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text("{apiVersion: v2, name: metallb, version: 0.16.1}", encoding="utf-8")
+        (folder / "templates/all.yaml").write_text(yaml.safe_dump_all(metallbs_objects()), encoding="utf-8")
+        self.helm("install", RELEASE, str(folder))
+        self.helm("upgrade", RELEASE, str(CHART), values=METALLB_DEFAULTS)
+        for kind, name in (("daemonset", "speaker"), ("deployment", "controller")):
+            (container,) = cluster.get(kind, f"metallb-{name}", SYSTEM)["spec"]["template"]["spec"]["containers"]
+            self.assertRegex(container["image"], "^localhost/ferrolb:")
+            self.assertEqual(container["args"][0], name)
+        self.assertEqual(cluster.get("crd", "bgppeers.metallb.io")["spec"]["conversion"], {"strategy": "None"})
+        # An object that only MetalLB has is gone with it.
+        self.assertEqual(cluster.kubectl("get", "secret", "metallb-memberlist", "-n", SYSTEM, "--ignore-not-found"), "")
 
     def controller(self):
         return cluster.get("deployment", "metallb-controller", SYSTEM)["spec"]["template"]["spec"]["containers"][0]

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 from kube import cluster as kube_cluster
-from kube import workload
+from kube import scrape, workload
 from kube.cluster import Cluster
 from kube.network import NODES, TOR
 from labkit import build
@@ -120,6 +120,29 @@ class Tells(unittest.TestCase):
         expected = sorted((node, router, "Established") for node in NODES for router in TOR)
         # The definition is made by the controller; speakers try each minute.
         until("sessions", lambda: Seen(sessions() == expected, sessions()), 90.0)
+
+    def test_metrics_are_for_accounts_that_may_get_them(self):
+        balanced(self, "counted", app="web")
+        may, may_not = scrape.token(cluster, "scraper", may=True), scrape.token(cluster, "nobody", may=False)
+        for node in NODES:
+            until("announced", lambda: f'service="default/counted",protocol="bgp",node="{node}"' in scrape.scrape(cluster, node, bearer=may)[1], 20.0)
+            status, page = scrape.scrape(cluster, node, bearer=may)
+            self.assertEqual(status, "200", page)
+            for line in (f'metallb_bgp_session_up{{peer="{TOR[0]}:179",vrf="default"}} 1', "metallb_k8s_client_config_stale_bool 0",
+                         'ferrolb_watch_behind_seconds{resource="services"} 0'):
+                self.assertIn(line, page.splitlines())
+            self.assertNotIn("metallb_allocator_", page)
+            self.assertEqual([scrape.scrape(cluster, node, bearer=token)[0] for token in (None, "wrong", may_not)], ["401", "401", "403"])
+            self.assertEqual(scrape.get(cluster, node, "http://127.0.0.1:17472/readyz")[0], "200")
+            self.assertEqual(scrape.get(cluster, node, "http://127.0.0.1:17472/metrics")[0], "404")
+        # The controller, with its own account, in its pod.
+        pods = [p for p in cluster.get("pods", namespace=SYSTEM) if p["metadata"]["labels"].get("component") == "controller"]
+        host = pods[0]["status"]["podIP"]
+        host = f"[{host}]" if ":" in host else host
+        status, page = scrape.scrape(cluster, pods[0]["spec"]["nodeName"], host, may)
+        self.assertEqual(status, "200", page)
+        self.assertIn('metallb_allocator_addresses_total{pool="pool"}', page)
+        self.assertEqual(scrape.scrape(cluster, pods[0]["spec"]["nodeName"], host, may_not)[0], "403")
 
     def test_the_configuration_is_judged_for_each_node(self):
         until("valid", lambda: set(results().values()) == {"Valid"}, 20.0)

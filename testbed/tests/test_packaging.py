@@ -125,18 +125,22 @@ class Monitoring(unittest.TestCase):
                 services[component] = document["metadata"]["labels"]
             else:
                 self.assertLessEqual(document["spec"]["selector"]["matchLabels"].items(), services[component].items())
-                self.secure(document["spec"]["endpoints"])
-        monitors = documents("deploy/monitoring/podmonitors.yaml")
+                endpoint = self.secure(document["spec"]["endpoints"])
+                self.assertEqual(endpoint["bearerTokenFile"], "/var/run/secrets/kubernetes.io/serviceaccount/token")
+        *account, first, second = documents("deploy/monitoring/podmonitors.yaml")
+        monitors = (first, second)
         self.assertEqual([m["metadata"]["name"] for m in monitors], ["controller", "speaker"])
         for document in monitors:
             labels, _ = pods[document["metadata"]["name"]]
             self.assertEqual(document["spec"]["selector"]["matchLabels"], labels)
-            self.secure(document["spec"]["podMetricsEndpoints"])
+            endpoint = self.secure(document["spec"]["podMetricsEndpoints"])
+            (secret,) = (d for d in account if d["kind"] == "Secret")
+            self.assertEqual(endpoint["authorization"]["credentials"], {"name": secret["metadata"]["name"], "key": "token"})
 
     def secure(self, endpoints):
         (endpoint,) = endpoints
         self.assertEqual((endpoint["port"], endpoint["scheme"], endpoint["tlsConfig"]), ("metricshttps", "https", {"insecureSkipVerify": True}))
-        self.assertTrue(endpoint["bearerTokenFile"])
+        return endpoint
 
 
 class BillOfMaterials(unittest.TestCase):

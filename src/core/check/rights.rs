@@ -10,12 +10,18 @@ const OWN: &[&str] = &["list", "watch", "create", "delete"];
 /// Group, resource, subresource, verbs.
 type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const CONTROLLER: [Right; 5] = [
+/// For `/metrics`: who asks, and whether that account may.
+const TOKENS: Right = ("authentication.k8s.io", "tokenreviews", "", &["create"]);
+const ACCESS: Right = ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]);
+
+const CONTROLLER: [Right; 7] = [
     (CORE, "services", "", READ),
     (CORE, "namespaces", "", READ),
     (CORE, "services", "status", &["patch"]),
     (CORE, "events", "", &["create"]),
     ("apiextensions.k8s.io", "customresourcedefinitions", "", &["create"]),
+    TOKENS,
+    ACCESS,
 ];
 const CONTROLLER_AT_HOME: [Right; 7] = [
     (METALLB, "ipaddresspools", "", READ),
@@ -26,11 +32,13 @@ const CONTROLLER_AT_HOME: [Right; 7] = [
     ("coordination.k8s.io", "leases", "", &["list", "watch", "create", "patch"]),
     (CORE, "pods", "", &["get"]),
 ];
-const SPEAKER: [Right; 4] = [
+const SPEAKER: [Right; 6] = [
     (CORE, "services", "", READ),
     (CORE, "nodes", "", READ),
     ("discovery.k8s.io", "endpointslices", "", READ),
     (CORE, "events", "", &["create"]),
+    TOKENS,
+    ACCESS,
 ];
 const SPEAKER_AT_HOME: [Right; 16] = [
     (METALLB, "bfdprofiles", "", READ),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::goflags::{boolean, in_vain, nonempty};
+use super::goflags::boolean;
+use super::pages::PageArgs;
 use crate::shell::telemetry::log::LogLevel;
 
 /// `ferrolb controller`.
@@ -13,9 +14,8 @@ use crate::shell::telemetry::log::LogLevel;
     after_help = "Flags may also be written with one dash. Those of MetalLB that mean nothing here are accepted, and named in the log."
 )]
 pub struct ControllerArgs {
-    /// The port of /metrics, on all addresses; 0 for nowhere
-    #[arg(long, value_name = "PORT", default_value_t = 9120)]
-    pub port: u16,
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// The port of /healthz and /readyz, on all addresses; 0 for nowhere
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub health_probe_port: u16,
@@ -64,9 +64,6 @@ pub struct WebhookArgs {
     /// Where tls.crt and tls.key are, with --disable-cert-rotation
     #[arg(long, value_name = "DIR", default_value = "/tmp/k8s-webhook-server/serving-certs")]
     pub cert_dir: PathBuf,
-    /// The oldest TLS version of the webhook: VersionTLS12 or VersionTLS13
-    #[arg(long, value_name = "VERSION", default_value = "VersionTLS13", value_parser = tls_version)]
-    pub tls_min_version: TlsVersion,
 }
 
 /// What a controller does about admission.
@@ -81,23 +78,6 @@ pub enum WebhookMode {
     OnlyWebhook,
 }
 
-/// A version of TLS that can be spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// 1.2 and 1.3. Nothing older is spoken, so that asking for it gives this.
-    Tls12,
-    /// 1.3 only.
-    Tls13,
-}
-
-fn tls_version(text: &str) -> Result<TlsVersion, String> {
-    match text {
-        "" | "VersionTLS13" => Ok(TlsVersion::Tls13),
-        "VersionTLS10" | "VersionTLS11" | "VersionTLS12" => Ok(TlsVersion::Tls12),
-        _ => Err("say VersionTLS12 or VersionTLS13".to_owned()),
-    }
-}
-
 /// Flags of MetalLB's controller that change nothing here, or not yet.
 #[derive(Args, Debug)]
 struct MeaninglessArgs {
@@ -109,43 +89,33 @@ struct MeaninglessArgs {
     pprof_bind_address: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     webhook_http2: Option<bool>,
-    #[arg(long, hide = true)]
-    tls_cipher_suites: Option<String>,
-    #[arg(long, hide = true)]
-    tls_curve_preferences: Option<String>,
-    #[arg(long, hide = true)]
-    metrics_cert_dir: Option<String>,
 }
 
 const NO_HTTP2: &str = "the webhook speaks HTTP/1.1, which API servers fall back to";
-const NO_CHOICE: &str = "the webhook's ciphers and curves are those of its TLS library";
-const NO_TLS: &str = "/metrics is served without TLS";
 const NO_MEMBERLIST: &str = "no Secret of this kind is made or used";
 
 impl ControllerArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
-        nonempty(&self.lb_class)
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
     }
 
     /// The pod's name, where it was told one.
     pub fn pod_name(&self) -> Option<&str> {
-        nonempty(&self.pod_name)
+        self.pod_name.as_deref().filter(|name| !name.is_empty())
     }
 
     /// The flags that were given and mean nothing, each with why.
     pub fn meaningless(&self) -> Vec<(&'static str, &'static str)> {
         let m = &self.meaningless;
-        let given = |text: &Option<String>| nonempty(text).is_some();
-        in_vain([
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
+        let all = [
             ("ml-secret-name", given(&m.ml_secret_name), NO_MEMBERLIST),
             ("deployment", given(&m.deployment), NO_MEMBERLIST),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
             ("webhook-http2", m.webhook_http2 == Some(true), NO_HTTP2),
-            ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_CHOICE),
-            ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_CHOICE),
-            ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
-        ])
+        ];
+        all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
     }
 }
 
@@ -156,6 +126,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use crate::cli::goflags::normalise;
+    use crate::cli::pages::TlsVersion;
 
     fn parse(line: &str) -> ControllerArgs {
         let words = normalise(line.split(' ').map(Into::into));
@@ -171,13 +142,11 @@ mod tests {
         let args = parse(
             "ferrolb controller --log-level=info --tls-min-version=VersionTLS12 -port=7472 -webhook-http2",
         );
-        assert_eq!((args.port, args.health_probe_port, args.log_level), (7472, 17472, LogLevel::Info));
+        assert_eq!((args.pages.port, args.health_probe_port, args.log_level), (7472, 17472, LogLevel::Info));
         let named: Vec<_> = args.meaningless().into_iter().map(|(flag, _)| flag).collect();
         assert_eq!(named, ["webhook-http2"]);
-        assert_eq!(
-            (args.webhook.mode, args.webhook.tls_min_version),
-            (WebhookMode::Enabled, TlsVersion::Tls12)
-        );
+        assert_eq!(args.webhook.mode, WebhookMode::Enabled);
+        assert_eq!(args.pages.tls_min_version, TlsVersion::Tls12);
         let args =
             parse("ferrolb controller --webhook-mode disabled --disable-cert-rotation=false -lb-class x");
         assert_eq!(args.class(), Some("x"));
@@ -188,7 +157,8 @@ mod tests {
             WebhookMode::OnlyWebhook
         );
         assert!(parse("ferrolb controller -disable-cert-rotation").webhook.disable_cert_rotation);
-        assert_eq!(parse("ferrolb controller").port, 9120);
+        let args = parse("ferrolb controller");
+        assert_eq!((args.pages.port, args.pages.plain_metrics_port), (9120, 0));
         assert_eq!(parse("ferrolb controller --lb-class=").class(), None);
     }
 }

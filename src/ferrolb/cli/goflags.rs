@@ -27,18 +27,6 @@ pub fn normalise(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-/// The text of a flag; an empty one is as none.
-pub fn nonempty(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
-}
-
-/// Of flags that mean nothing here, those that were given, each with why.
-pub fn in_vain<const N: usize>(
-    flags: [(&'static str, bool, &'static str); N],
-) -> Vec<(&'static str, &'static str)> {
-    flags.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
-}
-
 /// On or off, in the words that Go takes.
 ///
 /// # Errors

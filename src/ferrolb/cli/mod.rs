@@ -9,6 +9,7 @@ mod explain;
 mod goflags;
 mod live;
 mod load;
+mod pages;
 mod plan;
 mod print;
 mod speaker;
@@ -21,7 +22,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{Cli, Command, StandaloneArgs};
-pub use controller::{ControllerArgs, TlsVersion, WebhookArgs, WebhookMode};
+pub use controller::{ControllerArgs, WebhookArgs, WebhookMode};
+pub use pages::PageArgs;
 pub use speaker::SpeakerArgs;
 
 /// Parses the arguments, runs the command, and gives the exit status: 0, 1 where something was found wrong, 2 where the

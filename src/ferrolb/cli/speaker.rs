@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::GoDuration;
-use super::goflags::{boolean, in_vain, nonempty};
+use super::goflags::boolean;
+use super::pages::PageArgs;
 use crate::shell::telemetry::log::LogLevel;
 
 /// `ferrolb speaker`.
@@ -17,9 +18,8 @@ pub struct SpeakerArgs {
     /// The name of the Node that this speaker runs on
     #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
     pub node_name: String,
-    /// The port of /metrics, on all addresses; 0 for nowhere
-    #[arg(long, value_name = "PORT", default_value_t = 9120)]
-    pub port: u16,
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// The port of /healthz and /readyz, on 127.0.0.1; 0 for nowhere
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub health_probe_port: u16,
@@ -87,17 +87,8 @@ struct MeaninglessArgs {
     bgp_type: Option<String>,
     #[arg(long, hide = true)]
     pprof_bind_address: Option<String>,
-    #[arg(long, hide = true)]
-    tls_min_version: Option<String>,
-    #[arg(long, hide = true)]
-    tls_cipher_suites: Option<String>,
-    #[arg(long, hide = true)]
-    tls_curve_preferences: Option<String>,
-    #[arg(long, hide = true)]
-    metrics_cert_dir: Option<String>,
 }
 
-const NO_TLS: &str = "/metrics is served without TLS";
 const NO_MEMBERLIST: &str = "speakers don't use memberlist";
 const NO_FRR: &str =
     "there is no FRR: every change goes out at once, and every mode's configuration is understood";
@@ -105,7 +96,7 @@ const NO_FRR: &str =
 impl SpeakerArgs {
     /// The class to manage. MetalLB: an empty one is as none.
     pub fn class(&self) -> Option<&str> {
-        nonempty(&self.lb_class)
+        self.lb_class.as_deref().filter(|class| !class.is_empty())
     }
 
     /// The file of interfaces that never answer on layer 2, where there is one.
@@ -116,8 +107,8 @@ impl SpeakerArgs {
     /// The flags that were given and mean nothing, each with why.
     pub fn meaningless(&self) -> Vec<(&'static str, &'static str)> {
         let m = &self.meaningless;
-        let given = |text: &Option<String>| nonempty(text).is_some();
-        in_vain([
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
+        let all = [
             ("host", given(&m.host), "it was for older versions of MetalLB"),
             ("ml-bindaddr", given(&m.ml_bindaddr), NO_MEMBERLIST),
             ("ml-bindport", given(&m.ml_bindport), NO_MEMBERLIST),
@@ -128,11 +119,8 @@ impl SpeakerArgs {
             ("frrk8s-secret-passthrough", m.frrk8s_secret_passthrough.is_some(), NO_FRR),
             ("bgp-type", given(&m.bgp_type), NO_FRR),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
-            ("tls-min-version", given(&m.tls_min_version), NO_TLS),
-            ("tls-cipher-suites", given(&m.tls_cipher_suites), NO_TLS),
-            ("tls-curve-preferences", given(&m.tls_curve_preferences), NO_TLS),
-            ("metrics-cert-dir", given(&m.metrics_cert_dir), NO_TLS),
-        ])
+        ];
+        all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
     }
 }
 
@@ -158,15 +146,15 @@ mod tests {
         let args = parse(
             "ferrolb speaker --port=7472 --log-level=info --tls-min-version=VersionTLS12 -node-name n1",
         );
-        assert_eq!((args.port, args.health_probe_port, args.node_name.as_str()), (7472, 17472, "n1"));
-        assert_eq!(args.meaningless(), [("tls-min-version", NO_TLS)]);
+        assert_eq!((args.pages.port, args.health_probe_port, args.node_name.as_str()), (7472, 17472, "n1"));
+        assert_eq!(args.meaningless(), []);
         assert!(args.wait_for_kube_proxy && !args.ignore_exclude_lb);
         let args = parse(
             "ferrolb speaker -node-name=n1 -ignore-exclude-lb --wait-for-kube-proxy=false -ml-wan-config=true",
         );
         assert!(!args.wait_for_kube_proxy && args.ignore_exclude_lb);
         assert_eq!(args.meaningless().len(), 1);
-        assert_eq!((args.port, args.status_writes, args.class()), (9120, 25, None));
+        assert_eq!((args.pages.port, args.status_writes, args.class()), (9120, 25, None));
         assert_eq!(parse("ferrolb speaker --node-name n1 --lb-class x").class(), Some("x"));
     }
 }

@@ -7,6 +7,7 @@
 mod keeper;
 mod webhook;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +29,7 @@ use tracing::{error, info, warn};
 use self::keeper::{Keeper, Target, Wanted};
 use crate::cli::{ControllerArgs, WebhookMode};
 use crate::roles::issues::Issues;
+use crate::roles::pages::{self, Binding};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::kube::kinds::{
     COMMUNITY, CONFIGURATION_STATE, CUSTOM_RESOURCE_DEFINITION, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD,
@@ -35,7 +37,7 @@ use crate::shell::kube::kinds::{
 };
 use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
 use crate::shell::telemetry::health::Health;
-use crate::shell::telemetry::http::{self, Pages, Place};
+use crate::shell::telemetry::http::Pages;
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
@@ -95,11 +97,19 @@ async fn work(
     let me = identity(args);
     let metrics = Arc::new(Metrics::new(&me, SystemTime::now()).map_err(|e| e.to_string())?);
     let (health, mut pings) = Health::new();
-    let mut tasks = serve_pages(args, &metrics, &health);
+    // Until it leads, another one gives the addresses.
+    metrics.show_pools(false);
+    let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let binding = Binding { metrics: everywhere, checks: (everywhere, args.health_probe_port) };
+    let shown = Pages { metrics: metrics.clone(), health: health.clone() };
+    let offered = pages::offered(&args.pages)?;
+    let mut tasks = pages::serve(&args.pages, &offered, binding, &client, &shown)?;
     let _webhook = match args.webhook.mode {
         WebhookMode::Disabled => JoinSet::new(),
-        WebhookMode::Enabled => webhook::start(&args.webhook, &client, &namespace, None),
-        WebhookMode::OnlyWebhook => webhook::start(&args.webhook, &client, &namespace, Some(&health)),
+        WebhookMode::Enabled => webhook::start(&args.webhook, &offered, &client, &namespace, None)?,
+        WebhookMode::OnlyWebhook => {
+            webhook::start(&args.webhook, &offered, &client, &namespace, Some(&health))?
+        }
     };
     if args.webhook.mode == WebhookMode::OnlyWebhook {
         info!(event = "startup", %namespace, version = env!("CARGO_PKG_VERSION"), "validating, and nothing else");
@@ -201,18 +211,6 @@ fn identity(args: &ControllerArgs) -> String {
             format!("{}_{:08x}", host.trim(), rand::random::<u32>())
         }
     }
-}
-
-fn serve_pages(args: &ControllerArgs, metrics: &Arc<Metrics>, health: &Health) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    let places =
-        [("metrics", "--port", args.port), ("health", "--health-probe-port", args.health_probe_port)];
-    for (name, flag, port) in places.into_iter().filter(|(_, _, port)| *port != 0) {
-        let address = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
-        let pages = Pages { metrics: metrics.clone(), health: health.clone() };
-        tasks.spawn(http::serve(Place { name, flag, address }, pages));
-    }
-    tasks
 }
 
 /// A write that ended.
@@ -339,6 +337,7 @@ impl Controller {
             return;
         }
         self.leading = leads;
+        self.metrics.show_pools(leads);
         if leads {
             info!(event = "leading", "this controller gives addresses and writes");
         } else {

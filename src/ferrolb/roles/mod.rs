@@ -4,6 +4,7 @@ pub mod announcer;
 pub mod answering;
 pub mod controller;
 pub mod issues;
+pub mod pages;
 pub mod reports;
 pub mod services;
 pub mod sessions;

@@ -10,7 +10,7 @@ mod supply;
 mod writes;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,13 +31,14 @@ use self::supply::{Supplied, Supply};
 use self::writes::Writes;
 use crate::cli::SpeakerArgs;
 use crate::roles::announcer::Announcer;
+use crate::roles::pages::{self, Binding};
 use crate::roles::reports::{Question, Reports};
 use crate::roles::{answering, sessions};
 use crate::shell::bgp::{self, Holding, WireConfig, WireEnded, WireHandle, WireObserver};
 use crate::shell::grpc::{self, Desk, Inquirer, Scope};
 use crate::shell::layer2::{self, Layer2Handle};
 use crate::shell::telemetry::health::Health;
-use crate::shell::telemetry::http::{self, Pages, Place};
+use crate::shell::telemetry::http::Pages;
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 use crate::shell::{kube as cluster, net, proxy as node_proxy};
@@ -88,9 +89,15 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         info!(event = "flagWithoutMeaning", flag, "this flag changes nothing here: {why}");
     }
     let client = cluster::connect(args.kubeconfig.as_deref()).await?;
-    let metrics = Arc::new(Metrics::new(&args.node_name, SystemTime::now()).map_err(|e| e.to_string())?);
+    let metrics = Metrics::new(&args.node_name, SystemTime::now()).map_err(|e| e.to_string())?;
+    let metrics = Arc::new(metrics.for_speaker());
     let (health, mut pings) = Health::new();
-    serve_pages(args, &metrics, &health);
+    let binding = Binding {
+        metrics: Ipv4Addr::UNSPECIFIED.into(),
+        checks: (Ipv4Addr::LOCALHOST.into(), args.health_probe_port),
+    };
+    let shown = Pages { metrics: metrics.clone(), health: health.clone() };
+    let _pages = pages::serve(&args.pages, &pages::offered(&args.pages)?, binding, &client, &shown)?;
     let (mut speaker, inquirer) = Speaker::new(args, &node, &namespace, metrics);
     let session_namespace = args.frrk8s_namespace.as_deref().filter(|n| !n.is_empty());
     let session_namespace: Arc<str> = session_namespace.map_or_else(|| namespace.clone(), Into::into);
@@ -213,18 +220,6 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     // The others take over while the sessions are being closed.
     tokio::join!(leases.give_up(), layer2.shutdown(), wire.shutdown(""));
     Ok(())
-}
-
-fn serve_pages(args: &SpeakerArgs, metrics: &Arc<Metrics>, health: &Health) {
-    let pages = Pages { metrics: metrics.clone(), health: health.clone() };
-    let places = [
-        ("metrics", "--port", Ipv4Addr::UNSPECIFIED, args.port),
-        ("health checks", "--health-probe-port", Ipv4Addr::LOCALHOST, args.health_probe_port),
-    ];
-    for (name, flag, address, port) in places.into_iter().filter(|(.., port)| *port != 0) {
-        let address = SocketAddr::new(IpAddr::V4(address), port);
-        tokio::spawn(http::serve(Place { name, flag, address }, pages.clone()));
-    }
 }
 
 type Asked = (Question, Result<Vec<Holding>, WireEnded>);

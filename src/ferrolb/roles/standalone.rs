@@ -30,7 +30,7 @@ use crate::shell::source::{self, Batch, Directory};
 use crate::shell::state::{Standing, State, StateDirectory};
 use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
-use crate::shell::telemetry::http::{self, Pages, Place};
+use crate::shell::telemetry::http::{self, Pages, Place, Shown};
 use crate::shell::telemetry::log;
 use crate::shell::telemetry::metrics::Metrics;
 
@@ -76,7 +76,8 @@ async fn serve(args: &StandaloneArgs) -> Result<(), String> {
     let metrics = Arc::new(metrics);
     let (health, mut pings) = Health::new();
     if let Some(address) = args.metrics_bind_address.0 {
-        let place = Place { name: "metrics", flag: "--metrics-bind-address", address };
+        let flag = "--metrics-bind-address";
+        let place = Place { name: "metrics", flag, address, shown: Shown::All, secured: None };
         tokio::spawn(http::serve(place, Pages { metrics: metrics.clone(), health: health.clone() }));
     }
     let (mut standalone, inquirer) = Standalone::new(args, state, metrics);

@@ -11,4 +11,5 @@ pub mod source;
 pub mod state;
 pub mod sys;
 pub mod telemetry;
+pub mod tls;
 pub mod webhook;

@@ -20,6 +20,8 @@ class Path:
     local_pref: int | None
     communities: frozenset[str]
     large_communities: frozenset[str]
+    # Kept by graceful restart although its session is gone, where the router tells.
+    stale: bool = False
 
 
 def end(direction, reason, ends):

@@ -1,6 +1,5 @@
 {{/*
-The objects themselves are in deploy/parts, config/rbac, config/crd, config/webhook and deploy/monitoring, which the links in
-files/ lead to. Templates read them and change what the values say, so that there is one text of each.
+The objects themselves are in deploy and config, where the links in files/ lead to. Templates read them and change what the values say, so that there is one text of each.
 */}}
 
 {{/* MetalLB's, so that objects and selectors of a release of its chart are found again. */}}
@@ -189,6 +188,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with $health -}}{{- $_ := set $set "--health-probe-port" . -}}{{- end -}}
 {{- with $root.Values.loadBalancerClass -}}{{- $_ := set $set "--lb-class" . -}}{{- end -}}
 {{- with $root.Values.tls.minVersion -}}{{- $_ := set $set "--tls-min-version" . -}}{{- end -}}
+{{- with $root.Values.tls.cipherSuites -}}{{- $_ := set $set "--tls-cipher-suites" . -}}{{- end -}}
+{{- with $root.Values.tls.curvePreferences -}}{{- $_ := set $set "--tls-curve-preferences" . -}}{{- end -}}
 {{- if $values.ignoreExcludeLB -}}{{- $_ := set $set "--ignore-exclude-lb" true -}}{{- end -}}
 {{- with $values.gratuitousARPInterval -}}{{- $_ := set $set "--gratuitous-arp-interval" . -}}{{- end -}}
 {{- with $values.webhookMode -}}{{- if ne . "enabled" -}}{{- $_ := set $set "--webhook-mode" . -}}{{- end -}}{{- end -}}

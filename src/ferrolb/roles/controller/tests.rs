@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::cli::Command;
 use crate::shell::kube::fake::Fake;
+use crate::shell::telemetry::metallb;
+use crate::shell::tls::trusting::{self, free_port, get_plainly};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,7 +23,13 @@ struct Running {
 }
 
 fn start(fake: &Fake) -> Running {
-    let line = ["ferrolb", "controller", "--port=0", "--health-probe-port=0"];
+    start_at(fake, 0, 0)
+}
+
+/// With its pages at these ports.
+fn start_at(fake: &Fake, metrics: u16, checks: u16) -> Running {
+    let (metrics, checks) = (format!("--port={metrics}"), format!("--health-probe-port={checks}"));
+    let line = ["ferrolb", "controller", &metrics, &checks];
     let Command::Controller(args) = crate::cli::Cli::parse_from(line).command else {
         panic!("the controller")
     };
@@ -147,4 +155,48 @@ async fn what_is_refused_is_tried_again_and_the_others_are_served() {
     let seen: Vec<Value> = ["a", "b"].iter().filter_map(|name| ip(&fake, name)).map(Value::from).collect();
     assert_eq!(seen, ["192.0.2.0", "192.0.2.1"]);
     controller.stop().await;
+}
+
+#[tokio::test]
+async fn what_metallbs_monitors_ask_a_controller_for_is_at_its_ports() {
+    let fake = Fake::start().await;
+    fake.account("token", "prometheus", true);
+    put_pool(&fake, "192.0.2.0/28");
+    put_service(&fake, "a");
+    let (metrics, checks) = (free_port(), free_port());
+    let [metrics_at, checks_at] = [metrics, checks].map(|port| ([127, 0, 0, 1], port).into());
+    let controller = start_at(&fake, metrics, checks);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    let (scrape, _) = trusting::get(metrics_at, "/metrics", Some("token")).await.unwrap();
+    metallb::assert_served(&scrape, metallb::CLIENT);
+    metallb::assert_served(&scrape, metallb::POOLS);
+    assert!(scrape.contains("metallb_allocator_addresses_in_use_total{pool=\"pool\"} 1\n"), "{scrape}");
+    assert!(
+        scrape.contains("ferrolb_watch_behind_seconds{resource=\"ipaddresspools.metallb.io\"} 0\n"),
+        "{scrape}"
+    );
+    let unknown = trusting::get(metrics_at, "/metrics", Some("another")).await.unwrap().0;
+    assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
+    assert!(get_plainly(checks_at, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get_plainly(checks_at, "/metrics").await.starts_with("HTTP/1.1 404 "));
+
+    // Another one, which doesn't lead, shows no pools: sums over all controllers stay right.
+    let metrics = free_port();
+    let follower = start_at(&fake, metrics, 0);
+    let metrics_at = ([127, 0, 0, 1], metrics).into();
+    let loaded = async {
+        loop {
+            // It may not listen yet.
+            if let Ok((scrape, _)) = trusting::get(metrics_at, "/metrics", Some("token")).await
+                && scrape.contains("metallb_k8s_client_config_loaded_bool 1\n")
+            {
+                return scrape;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let scrape = tokio::time::timeout(PATIENCE, loaded).await.expect("a scrape in time");
+    assert!(!scrape.contains("metallb_allocator_"), "{scrape}");
+    controller.stop().await;
+    follower.stop().await;
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,17 +16,19 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
-use crate::cli::{TlsVersion, WebhookArgs};
+use crate::cli::WebhookArgs;
 use crate::shell::kube::kinds::{
     BFD_PROFILE, BGP_ADVERTISEMENT, BGP_PEER, COMMUNITY, IP_ADDRESS_POOL, L2_ADVERTISEMENT, NAMESPACE, NODE,
     SECRET, VALIDATING_WEBHOOK_CONFIGURATION,
 };
 use crate::shell::kube::{Act, Answer, Source, Watch, Write};
 use crate::shell::telemetry::health::Health;
-use crate::shell::webhook::certs::{AHEAD, Bundle};
-use crate::shell::webhook::{Reviewer, Served, serve};
+use crate::shell::tls::certs::{AHEAD, Bundle};
+use crate::shell::tls::{Offered, Served};
+use crate::shell::webhook::{Reviewer, serve};
 
 /// The configuration by which the API server asks us.
 const CONFIGURATION: &str = "metallb-webhook-configuration";
@@ -37,12 +38,18 @@ const LOOK: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Starts it; it ends when the tasks are dropped. `health`, where there is nothing else to be ready for.
+///
+/// # Errors
+/// One sentence.
 pub fn start(
     args: &WebhookArgs,
+    offered: &Offered,
     client: &Client,
     namespace: &Arc<str>,
     health: Option<&Health>,
-) -> JoinSet<()> {
+) -> Result<JoinSet<()>, String> {
+    let served = Arc::new(Served::default());
+    let acceptor = offered.acceptor(served.clone())?;
     let mut tasks = JoinSet::new();
     let judge = Judge { world: Arc::default(), namespace: namespace.clone() };
     let source = Source::new(client.clone(), watches(namespace));
@@ -50,18 +57,17 @@ pub fn start(
         health.supplied_by(source.watches());
     }
     tasks.spawn(follow(source, judge.world.clone(), health.cloned()));
-    let served = Arc::new(Served::default());
     let keeper = Keeper {
         client: client.clone(),
         namespace: namespace.clone(),
         args: args.clone(),
-        served: served.clone(),
+        served,
         using: Bundle::default(),
         told: String::new(),
     };
     tasks.spawn(keeper.keep());
-    tasks.spawn(listen(args.port, served, args.tls_min_version == TlsVersion::Tls12, judge));
-    tasks
+    tasks.spawn(listen(args.port, acceptor, judge));
+    Ok(tasks)
 }
 
 fn watches(namespace: &Arc<str>) -> Vec<Watch> {
@@ -113,7 +119,7 @@ impl Reviewer for Judge {
     }
 }
 
-async fn listen(port: u16, served: Arc<Served>, tls12: bool, judge: Judge) {
+async fn listen(port: u16, acceptor: TlsAcceptor, judge: Judge) {
     let address = (std::net::Ipv6Addr::UNSPECIFIED, port);
     let mut told = false;
     let listener = loop {
@@ -129,8 +135,7 @@ async fn listen(port: u16, served: Arc<Served>, tls12: bool, judge: Judge) {
         }
     };
     info!(event = "webhookBound", port, "validating what is written");
-    let Err::<Infallible, _>(problem) = serve(listener, served, tls12, judge).await;
-    error!(event = "webhookEnded", error = %problem, "no admission webhook");
+    let _: Infallible = serve(listener, acceptor, judge).await;
 }
 
 /// Sees to it that there is a certificate, and that the API server trusts it.
@@ -166,7 +171,7 @@ impl Keeper {
 
     async fn look(&mut self) -> Result<(), String> {
         if self.args.disable_cert_rotation {
-            let bundle = from_files(&self.args.cert_dir).await?;
+            let bundle = Bundle::from_directory(&self.args.cert_dir).await?;
             return self.put_to_use(bundle);
         }
         let bundle = self.stored().await?;
@@ -175,11 +180,10 @@ impl Keeper {
     }
 
     fn put_to_use(&mut self, bundle: Bundle) -> Result<(), String> {
-        if bundle != self.using {
-            self.served.set(bundle.certified_key()?);
+        if self.served.put(&bundle)? {
             info!(event = "webhookCertificate", "a certificate is in use");
-            self.using = bundle;
         }
+        self.using = bundle;
         Ok(())
     }
 
@@ -320,14 +324,6 @@ fn bundle(secret: &Value) -> Bundle {
         Some((key.clone(), bytes.0))
     });
     Bundle::new(decoded.collect())
-}
-
-async fn from_files(dir: &Path) -> Result<Bundle, String> {
-    let read = |name: &str| {
-        let path = dir.join(name);
-        async move { tokio::fs::read(&path).await.map_err(|e| format!("{}: {e}", path.display())) }
-    };
-    Ok(Bundle::of_server(read("tls.crt").await?, read("tls.key").await?))
 }
 
 #[cfg(test)]

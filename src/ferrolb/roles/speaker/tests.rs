@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::serve;
 use crate::cli::SpeakerArgs;
 use crate::shell::kube::fake::Fake;
+use crate::shell::telemetry::metallb;
+use crate::shell::tls::trusting::{self, free_port, get_plainly};
 
 const PEER: Ipv4Addr = Ipv4Addr::new(127, 66, 11, 8);
 const METALLB: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system";
@@ -26,6 +28,11 @@ struct CommandLine {
 }
 
 fn args(directory: &Path, api: &Fake) -> SpeakerArgs {
+    args_at(directory, api, 0, 0)
+}
+
+/// With its pages at these ports.
+fn args_at(directory: &Path, api: &Fake, metrics: u16, checks: u16) -> SpeakerArgs {
     let kubeconfig = directory.join("kubeconfig");
     let named = |kind: &str, spec: Value| json!([{"name": "x", (kind): spec}]);
     let content = json!({
@@ -39,8 +46,8 @@ fn args(directory: &Path, api: &Fake) -> SpeakerArgs {
         "ferrolb".into(),
         "--node-name=n1".into(),
         "--namespace=metallb-system".into(),
-        "--port=0".into(),
-        "--health-probe-port=0".into(),
+        format!("--port={metrics}").into(),
+        format!("--health-probe-port={checks}").into(),
         "--kubeconfig".into(),
         kubeconfig.into_os_string(),
     ];
@@ -271,5 +278,67 @@ async fn a_speaker_announces_tells_and_starts_again_without_a_write() {
     tokio::select! {
         ended = serve(&args) => panic!("the role has ended: {ended:?}"),
         done = tokio::time::timeout(Duration::from_secs(60), second) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_speaker_is_ready_when_it_knows_what_to_announce_and_no_router_has_to_answer() {
+    let directory = TempDir::new().unwrap();
+    let api = Fake::start().await;
+    api.account("token", "prometheus", true);
+    api.put(
+        "/api/v1/nodes/n1",
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "uid-of-n1"}}),
+    );
+    metallb(&api, "ipaddresspools", "IPAddressPool", "pool", json!({"addresses": ["192.0.2.0/28"]}));
+    // Nobody listens there.
+    let peer = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "127.66.11.9", "peerPort": 9});
+    metallb(&api, "bgppeers", "BGPPeer", "tor", peer);
+    metallb(&api, "bgpadvertisements", "BGPAdvertisement", "all", json!({}));
+    // An error that is another speaker's to tell.
+    let wrong = json!({"aggregationLength": 77, "nodeSelectors": [{"matchLabels": {"rack": "2"}}]});
+    metallb(&api, "bgpadvertisements", "BGPAdvertisement", "elsewhere", wrong);
+    service(&api, "web", "192.0.2.1", "n2", json!({}));
+    let secrets = "/api/v1/namespaces/metallb-system/secrets";
+    api.refuse(secrets, 403);
+    let (metrics, checks) = (free_port(), free_port());
+    let args = args_at(directory.path(), &api, metrics, checks);
+    let [metrics, checks] = [metrics, checks].map(|port| ([127, 0, 0, 1], port).into());
+    let looking = async {
+        let ready = |status: &'static str, says: &'static str| async move {
+            loop {
+                let answer = get_plainly(checks, "/readyz").await;
+                if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(says) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        ready("503", "failed secrets: ").await;
+        assert!(get_plainly(checks, "/healthz").await.starts_with("HTTP/1.1 200 "));
+        api.refuse(secrets, 200);
+        ready("200", "ok desired-set").await;
+
+        let (scrape, _) = trusting::get(metrics, "/metrics", Some("token")).await.unwrap();
+        for table in [metallb::CLIENT, metallb::SPEAKER, metallb::SESSIONS] {
+            metallb::assert_served(&scrape, table);
+        }
+        for line in [
+            "metallb_bgp_session_up{peer=\"127.66.11.9:9\",vrf=\"default\"} 0",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 0",
+            "ferrolb_config_errors 1",
+            "ferrolb_watch_behind_seconds{resource=\"secrets\"} 0",
+        ] {
+            assert!(scrape.lines().any(|l| l == line), "{line} isn't in\n{scrape}");
+        }
+        // The controller has those: with them in every speaker, alerts that join by pool would find too many.
+        assert!(!scrape.contains("metallb_allocator_"), "{scrape}");
+        let unknown = trusting::get(metrics, "/metrics", None).await.unwrap().0;
+        assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), looking) => done.unwrap(),
     }
 }

@@ -45,6 +45,10 @@ struct State {
     /// Watches that begin before this version are told that it is gone.
     forgotten: u64,
     writes: Vec<String>,
+    /// By token: the account, and whether it may do whatever is asked.
+    accounts: BTreeMap<String, (String, bool)>,
+    /// What the last SubjectAccessReview asked.
+    last_review: Option<Value>,
 }
 
 impl Fake {
@@ -101,6 +105,16 @@ impl Fake {
 
     pub fn get(&self, path: &str) -> Option<Value> {
         self.state().objects.get(path).cloned()
+    }
+
+    /// A token, whose account it is, and whether that may do whatever is asked.
+    pub fn account(&self, token: &str, user: &str, may: bool) {
+        self.state().accounts.insert(token.to_owned(), (user.to_owned(), may));
+    }
+
+    /// What the last SubjectAccessReview asked.
+    pub fn last_review(&self) -> Option<Value> {
+        self.state().last_review.clone()
     }
 
     /// What was written by others so far, as `METHOD PATH`.
@@ -201,6 +215,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
             let version = state.version.to_string();
             json_body(200, &json!({ "metadata": { "resourceVersion": version }, "items": items }))
         }
+        Method::POST if path.ends_with("reviews") => json_body(201, &review(&mut state, body)),
         Method::POST => {
             let mut body = body;
             let metadata = &mut body["metadata"];
@@ -231,6 +246,26 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
         Method::DELETE => refusal(404),
         _ => refusal(405),
     }
+}
+
+/// A question, with its answer.
+fn review(state: &mut State, mut question: Value) -> Value {
+    let spec = question["spec"].clone();
+    question["status"] = match spec["token"].as_str() {
+        Some(token) => match state.accounts.get(token) {
+            Some((user, _)) => json!({
+                "authenticated": true,
+                "user": {"username": user, "uid": "u", "groups": ["system:authenticated"]},
+            }),
+            None => json!({"error": "unknown"}),
+        },
+        None => {
+            let may = state.accounts.values().any(|(user, may)| *may && spec["user"] == **user);
+            state.last_review = Some(spec);
+            json!({"allowed": may})
+        }
+    };
+    question
 }
 
 /// Whether an object at `at` is in the collection at `collection`, of one namespace or of all.

@@ -96,6 +96,8 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = kind(
 /// `authorization.k8s.io` SubjectAccessReview: a question, asked by creating it.
 pub static SUBJECT_ACCESS_REVIEW: Kind =
     kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", false);
+/// `authentication.k8s.io` TokenReview: a question, asked by creating it.
+pub static TOKEN_REVIEW: Kind = kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", false);
 /// `metallb.io` MetalLB, of MetalLB's operator.
 pub static METALLB: Kind = kind("metallb.io", "v1beta1", "MetalLB", "metallbs", true);
 /// `frrk8s.metallb.io` FRRConfiguration, of frr-k8s.

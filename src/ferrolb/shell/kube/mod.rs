@@ -26,5 +26,5 @@ pub use fold::Seen;
 pub use kinds::Watch;
 pub use listing::{Unlisted, list};
 pub use source::{Batch, ObjectProblem, Side, Source, WatchId};
-pub use standing::Watches;
+pub use standing::{DELAYS, Delays, WatchStatus, Watches};
 pub use write::{Act, Answer, Write};

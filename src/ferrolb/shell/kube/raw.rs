@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use kube::Resource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
 use kube::discovery::ApiResource;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Any object, undecoded, so that one that is wrong in itself doesn't end a list. With `METADATA_ONLY` the server is asked
 /// for nothing but metadata.
@@ -14,6 +15,8 @@ use serde_json::Value;
 pub struct Raw<const METADATA_ONLY: bool> {
     /// Name, namespace, uid and resourceVersion; nothing else.
     meta: ObjectMeta,
+    /// When it was last changed, as far as its metadata says, in whole seconds.
+    pub changed: Option<Timestamp>,
     /// The object, without `metadata.managedFields`.
     pub value: Value,
 }
@@ -22,7 +25,9 @@ impl<const METADATA_ONLY: bool> Raw<METADATA_ONLY> {
     /// From its JSON.
     pub fn new(mut value: Value) -> Self {
         let mut meta = ObjectMeta::default();
+        let mut changed = None;
         if let Some(fields) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            changed = last_change(fields);
             fields.remove("managedFields");
             let text = |name| fields.get(name).and_then(Value::as_str).map(str::to_owned);
             meta.name = text("name");
@@ -30,8 +35,16 @@ impl<const METADATA_ONLY: bool> Raw<METADATA_ONLY> {
             meta.uid = text("uid");
             meta.resource_version = text("resourceVersion");
         }
-        Raw { meta, value }
+        Raw { meta, changed, value }
     }
+}
+
+/// The newest of the times that `metadata` has: of its creation, and of the last change by each of those who manage fields.
+fn last_change(metadata: &Map<String, Value>) -> Option<Timestamp> {
+    let managers = metadata.get("managedFields").and_then(Value::as_array).into_iter().flatten();
+    let times = managers.filter_map(|manager| manager.get("time")).chain(metadata.get("creationTimestamp"));
+    // All are written alike, in UTC: the greatest text is the latest time.
+    times.filter_map(Value::as_str).max()?.parse().ok()
 }
 
 impl<'de, const METADATA_ONLY: bool> Deserialize<'de> for Raw<METADATA_ONLY> {
@@ -80,5 +93,29 @@ impl<const METADATA_ONLY: bool> Resource for Raw<METADATA_ONLY> {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.meta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_change_is_the_newest_time_that_is_known() {
+        let changed = |metadata: Value| Raw::<false>::new(json!({ "metadata": metadata })).changed;
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let created = "2026-01-02T03:04:05Z";
+        assert_eq!(changed(json!({ "creationTimestamp": created })), at(created));
+        let managers =
+            json!([{"time": "2026-01-02T03:04:06Z"}, {"manager": "x"}, {"time": "2026-01-01T23:59:59Z"}]);
+        let metadata = json!({ "creationTimestamp": created, "managedFields": managers });
+        assert_eq!(changed(metadata), at("2026-01-02T03:04:06Z"));
+        for odd in
+            [json!({}), json!({ "creationTimestamp": "yesterday" }), json!({ "managedFields": 1 }), json!(1)]
+        {
+            assert_eq!(changed(odd), None);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::api::Api;
 use kube::core::Status;
 use kube::discovery::Scope;
@@ -134,6 +135,9 @@ impl Task {
             }
             Event::Apply(object) => {
                 self.watches.set(self.id, Standing::Synced);
+                if let Some(changed) = object.changed {
+                    self.watches.told(self.id, since(changed));
+                }
                 let changes: Vec<Folded> = folder.applied(object.value).into_iter().collect();
                 if !changes.is_empty() {
                     self.tell(changes, true).await?;
@@ -207,6 +211,11 @@ impl Task {
         let told = Told { id: self.id, noticed: Instant::now(), changes, synced, ended: false };
         self.out.send(told).await.map_err(|_| Closed)
     }
+}
+
+/// How long ago that was, by the clock of this machine; none where that clock is behind the API server's.
+fn since(changed: Timestamp) -> Duration {
+    Duration::try_from(Timestamp::now().duration_since(changed)).unwrap_or_default()
 }
 
 /// Nobody listens any more.

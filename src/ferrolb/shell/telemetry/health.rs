@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::shell::bgp::{SessionStatus, WireEnded, WireObserver};
-use crate::shell::kube::Watches;
+use crate::shell::kube::{WatchStatus, Watches};
 use crate::shell::layer2::{AddressStatus, Layer2Ended, Layer2Observer};
 
 /// How long the wire thread may take to answer.
@@ -116,6 +116,11 @@ impl Health {
     /// Objects come from these watches: as long as any has nothing to give, the process isn't ready.
     pub fn supplied_by(&self, watches: Watches) {
         let _ = self.0.watches.set(watches);
+    }
+
+    /// How far behind each watch is, where objects come from any.
+    pub fn watches(&self) -> Vec<WatchStatus> {
+        self.0.watches.get().map(|watches| watches.status(Instant::now())).unwrap_or_default()
     }
 
     /// A socket or port for looking in can't be bound. The process goes on and isn't ready.

@@ -14,12 +14,18 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::gate::Gate;
 use super::health::{Health, Layer2Probe, Ping, WireAnswer, WireProbe};
-use super::http::{BindAddress, Pages, accept};
+use super::http::{BindAddress, Pages, Place, Secured, Shown, Site, accept, serve};
+use super::metallb;
 use super::metrics::{Metrics, declared};
 use crate::shell::bgp::{SessionStatus, WireEnded};
+use crate::shell::kube::fake::Fake;
+use crate::shell::kube::{Delays, WatchStatus};
 use crate::shell::layer2::{AddressStatus, Layer2Ended};
 use crate::shell::source::Batch;
+use crate::shell::tls::certs::Bundle;
+use crate::shell::tls::{Offered, Origin, trusting};
 
 const MANIFESTS: &str = r#"
 apiVersion: metallb.io/v1beta1
@@ -157,6 +163,17 @@ fn answered() -> AddressStatus {
     }
 }
 
+/// Kinds of which one can be followed, and one can't.
+fn watched() -> [WatchStatus; 2] {
+    let mut delays = Delays { count: 3, sum: 65.5, ..Delays::default() };
+    delays.at_most = [1, 1, 2, 2, 2, 3];
+    let services = WatchStatus { resource: "services".into(), behind: Duration::ZERO, delays };
+    let behind = Duration::from_secs(90);
+    let pools =
+        WatchStatus { resource: "ipaddresspools.metallb.io".into(), behind, delays: Delays::default() };
+    [pools, services]
+}
+
 fn answer(sessions: Vec<SessionStatus>) -> WireAnswer {
     WireAnswer::Sessions { sessions, after: Duration::from_millis(250) }
 }
@@ -167,7 +184,7 @@ fn the_exposition_is_as_reviewed() {
     bench.load(MANIFESTS);
     let sessions =
         vec![session("10.0.0.1:179", State::Established), session("[fd00::1]:1179", State::Active)];
-    let text = bench.metrics.exposition(Some(&answer(sessions)), &[answered()]);
+    let text = bench.metrics.exposition(Some(&answer(sessions)), &[answered()], &watched());
     let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/shell/telemetry/exposition.txt");
     if std::env::var_os("FERROLB_UPDATE").is_some() {
@@ -177,11 +194,22 @@ fn the_exposition_is_as_reviewed() {
 }
 
 #[test]
+fn everything_that_metallbs_monitors_ask_for_is_there() {
+    let mut bench = Bench::new();
+    bench.load(MANIFESTS);
+    let sessions = answer(vec![session("10.0.0.1:179", State::Established)]);
+    let text = bench.metrics.exposition(Some(&sessions), &[answered()], &watched());
+    for table in [metallb::SESSIONS, metallb::SPEAKER, metallb::LAYER2, metallb::POOLS, metallb::CLIENT] {
+        metallb::assert_served(&text, table);
+    }
+}
+
+#[test]
 fn the_reference_lists_every_metric() {
     let mut bench = Bench::new();
     bench.load(MANIFESTS);
     let sessions = answer(vec![session("10.0.0.1:179", State::Established)]);
-    let text = bench.metrics.exposition(Some(&sessions), &[answered()]);
+    let text = bench.metrics.exposition(Some(&sessions), &[answered()], &watched());
     let served: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let expected: Vec<String> =
         declared().map(|d| format!("{} {}", d.name, format!("{:?}", d.kind).to_lowercase())).collect();
@@ -206,7 +234,7 @@ fn the_reference_lists_every_metric() {
 #[test]
 fn series_of_what_is_gone_vanish() {
     let mut bench = Bench::new();
-    let nothing = bench.metrics.exposition(None, &[]);
+    let nothing = bench.metrics.exposition(None, &[], &[]);
     for absent in [
         "metallb_bgp_",
         "metallb_layer2_",
@@ -220,7 +248,7 @@ fn series_of_what_is_gone_vanish() {
 
     bench.load(MANIFESTS);
     let has = |bench: &Bench, what: &str| {
-        bench.metrics.exposition(None, &[]).lines().any(|line| line.starts_with(what))
+        bench.metrics.exposition(None, &[], &[]).lines().any(|line| line.starts_with(what))
     };
     assert!(has(
         &bench,
@@ -247,7 +275,7 @@ fn series_of_what_is_gone_vanish() {
     assert!(has(&bench, "metallb_k8s_client_updates_total 10\n".trim()));
 
     // A wire thread that says nothing leaves no sessions behind, and says so.
-    let silent = bench.metrics.exposition(Some(&WireAnswer::Silent), &[]);
+    let silent = bench.metrics.exposition(Some(&WireAnswer::Silent), &[], &[]);
     assert!(!silent.contains("metallb_bgp_") && silent.contains("ferrolb_wire_up 0\n"), "{silent}");
 }
 
@@ -256,7 +284,7 @@ fn the_configuration_is_stale_while_errors_stand() {
     let mut bench = Bench::new();
     bench.load(MANIFESTS);
     let value = |bench: &Bench, name: &str| -> u64 {
-        let text = bench.metrics.exposition(None, &[]);
+        let text = bench.metrics.exposition(None, &[], &[]);
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
         line.parse().unwrap()
     };
@@ -379,8 +407,18 @@ async fn a_thread_that_stands_still_or_has_ended_is_red() {
 }
 
 async fn served(wire: Option<FakeWire>) -> std::net::SocketAddr {
+    served_as(wire, Shown::All, None).await
+}
+
+async fn served_as(wire: Option<FakeWire>, shown: Shown, secured: Option<Secured>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let pages = pages(wire);
+    tokio::spawn(accept(listener, Site { pages, shown, secured }));
+    address
+}
+
+fn pages(wire: Option<FakeWire>) -> Pages {
     let (health, pings) = Health::new();
     main_loop(pings);
     if let Some(wire) = wire {
@@ -388,8 +426,7 @@ async fn served(wire: Option<FakeWire>) -> std::net::SocketAddr {
         health.started(wire);
     }
     let metrics = Arc::new(Metrics::new("n1", SystemTime::UNIX_EPOCH).unwrap());
-    tokio::spawn(accept(listener, Pages { metrics, health }));
-    address
+    Pages { metrics, health }
 }
 
 /// Sends these octets and gives all that comes back until the connection ends.
@@ -465,4 +502,74 @@ fn addresses_to_serve_at() {
     assert_eq!("".parse(), Ok(BindAddress(None)));
     assert_eq!("[::1]:7472".parse(), Ok(BindAddress(Some("[::1]:7472".parse().unwrap()))));
     assert!("7472".parse::<BindAddress>().is_err() && "localhost:1".parse::<BindAddress>().is_err());
+}
+
+#[tokio::test]
+async fn a_port_has_the_pages_that_it_is_for() {
+    for (shown, has, lacks) in
+        [(Shown::Metrics, "/metrics", "/readyz"), (Shown::Checks, "/healthz", "/metrics")]
+    {
+        let address = served_as(Some(FakeWire::Answers), shown, None).await;
+        assert!(get(address, has).await.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(get(address, lacks).await.starts_with("HTTP/1.1 404 "));
+    }
+}
+
+#[tokio::test]
+async fn metrics_over_https_are_for_those_whom_the_api_server_lets_in() {
+    let fake = Fake::start().await;
+    fake.account("good", "prometheus", true);
+    fake.account("poor", "somebody", false);
+    let directory = tempfile::tempdir().unwrap();
+    let (offered, _) = Offered::new(false, "", "").unwrap();
+    let origin = Origin::Directory(directory.path().into());
+    let secured = Secured::new(&offered, origin, Gate::new(fake.client())).unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], trusting::free_port()));
+    let (name, flag, shown) = ("metrics", "--port", Shown::Metrics);
+    let pages = pages(Some(FakeWire::Answers));
+    let health = pages.health.clone();
+    tokio::spawn(serve(Place { name, flag, address, shown, secured: Some(secured) }, pages));
+    // Nobody has put a certificate there yet: that is told, and looked for again.
+    let begun = Instant::now();
+    while health.not_bound_now().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(health.ready().await.to_string().contains("failed metrics-certificate: "));
+    let made = Bundle::generate("n1", jiff::Timestamp::now(), &Bundle::default()).unwrap();
+    for name in ["tls.key", "tls.crt"] {
+        std::fs::write(directory.path().join(name), &made.data()[name]).unwrap();
+    }
+    while trusting::get(address, "/metrics", None).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(health.ready().await.is_good());
+
+    let (answer, certificate) = trusting::get(address, "/metrics", Some("good")).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("metallb_bgp_session_up"),
+        "{answer}"
+    );
+    let own = made.certified_key().unwrap();
+    assert_eq!(Some(&certificate), own.cert.first());
+    for (token, status, says) in [
+        (None, 401, "send a bearer token"),
+        (Some("bad"), 401, "www-authenticate: Bearer"),
+        (Some("poor"), 403, "\"somebody\" may not: allow it the verb get on the nonResourceURL /metrics"),
+    ] {
+        let (answer, _) = trusting::get(address, "/metrics", token).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(says), "{answer}");
+        assert!(!answer.contains("metallb_"), "{answer}");
+    }
+    let (answer, _) = trusting::get(address, "/readyz", Some("good")).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    // A monitor from before there was TLS is told so.
+    let answer = get(address, "/metrics").await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("HTTPS"), "{answer}");
+    drop(fake);
+    let (answer, _) = trusting::get(address, "/metrics", Some("good")).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (answer, _) = trusting::get(address, "/metrics", Some("other")).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }

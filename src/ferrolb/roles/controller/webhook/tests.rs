@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::cli::WebhookMode;
 use crate::shell::kube::fake::Fake;
-use crate::shell::webhook::certs::provider;
+use crate::shell::tls::certs::provider;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/m/secrets/metallb-webhook-cert";
 const CONFIGURATION_PATH: &str =
@@ -24,7 +24,6 @@ fn args() -> WebhookArgs {
         service: "metallb-webhook-service".into(),
         disable_cert_rotation: false,
         cert_dir: "/nowhere".into(),
-        tls_min_version: TlsVersion::Tls13,
     }
 }
 
@@ -113,8 +112,9 @@ async fn the_api_server_is_answered_over_the_certificate_that_it_was_given() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let _server =
-        AbortOnDropHandle::new(tokio::spawn(serve(listener, keeper.served.clone(), false, judge.clone())));
+    let (offered, _) = Offered::new(false, "", "").unwrap();
+    let acceptor = offered.acceptor(keeper.served.clone()).unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(serve(listener, acceptor, judge.clone())));
     let object = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
         "metadata": {"name": "new", "namespace": "m"}, "spec": {"addresses": ["10.0.0.7-10.0.0.9"]}});
     let review = json!({"request": {"uid": "u-1", "operation": "CREATE", "object": object}}).to_string();

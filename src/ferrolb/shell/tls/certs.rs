@@ -1,8 +1,9 @@
-//! The certificates of the webhook: a CA for nobody else, and a server certificate that it signs. Both are made anew
+//! Certificates, made here or read: a CA for nobody else, and a server certificate that it signs. Both are made anew
 //! together; the CA before stays among the trusted ones until it would end, so that nobody is cut off in between.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +29,13 @@ const SERVER_YEARS: i64 = 1;
 /// How many CAs are trusted at most: ours, and those before.
 const MOST_CAS: usize = 2;
 
-/// The keys of the Secret.
+/// The keys of a Secret, and the names of files.
 const CA_CERT: &str = "ca.crt";
 const CA_KEY: &str = "ca.key";
 const CERT: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
-/// What the Secret holds, PEM by key.
+/// What a Secret or a directory holds, PEM by key.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Bundle(BTreeMap<String, Vec<u8>>);
 
@@ -51,9 +52,18 @@ impl Bundle {
         Bundle(data)
     }
 
-    /// A server certificate and its key, that somebody else sees to.
-    pub fn of_server(cert: Vec<u8>, key: Vec<u8>) -> Bundle {
-        Bundle([(CERT.to_owned(), cert), (KEY.to_owned(), key)].into())
+    /// A server certificate and its key, which somebody else sees to: `tls.crt` and `tls.key` of a directory.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub async fn from_directory(directory: &Path) -> Result<Bundle, String> {
+        let mut data = BTreeMap::new();
+        for name in [CERT, KEY] {
+            let path = directory.join(name);
+            let pem = tokio::fs::read(&path).await.map_err(|e| format!("{}: {e}", path.display()))?;
+            data.insert(name.to_owned(), pem);
+        }
+        Ok(Bundle(data))
     }
 
     /// Its data, PEM by key.
@@ -75,7 +85,7 @@ impl Bundle {
     /// # Errors
     /// One sentence.
     pub fn generate(name: &str, now: Timestamp, before: &Bundle) -> Result<Bundle, String> {
-        let failed = |e: rcgen::Error| format!("the certificates of the webhook can't be made: {e}");
+        let failed = |e: rcgen::Error| format!("no certificates can be made: {e}");
         let mut ca = parameters("cert", "cert", now, CA_YEARS)?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];

@@ -5,6 +5,9 @@
 //! series of a session, pool or service that is gone, and ten thousand services cost no memory in between. What the main
 //! loop knows it writes down here as it changes; what the wire and layer2 threads know they are asked.
 
+mod page;
+mod pools;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +15,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferrolb_api::ip_address_pool::IPAddressPoolStatus;
 use ferrolb_core::bgp::fsm::State;
-use ferrolb_core::config::{Config, Pool, PoolState};
+use ferrolb_core::config::PoolState;
 use ferrolb_core::engine::{Engine, Outcome};
-use ferrolb_core::types::{Family, ServiceKey};
+use ferrolb_core::report;
+use ferrolb_core::types::{Family, NodeName, ServiceKey};
 use prometheus::core::Collector;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramOpts, TextEncoder};
+use prometheus::proto::MetricType;
+use prometheus::{Histogram, HistogramOpts};
 
+use self::page::Page;
+use self::pools::{Size, Usage, bounded};
 use super::health::{WIRE_LIMIT, WireAnswer};
 use crate::shell::bgp::SessionStatus;
+use crate::shell::kube::{DELAYS, WatchStatus};
 use crate::shell::layer2::AddressStatus;
 use crate::shell::source::Batch;
 
@@ -57,6 +64,7 @@ const SESSIONS: Table<SessionStatus> = &[
         ),
         |s| s.progress.sent as u64,
     ),
+    (gauge("metallb_bgp_received_prefixes_total", PEER, "Prefixes taken from the peer: none, ever"), |_| 0),
     (
         gauge(
             "metallb_bgp_pending_prefixes_total",
@@ -195,9 +203,9 @@ const PROCESS: Table<Board> = &[
         gauge(
             "metallb_k8s_client_config_stale_bool",
             &[],
-            "1 while anything of the configuration or the manifests is rejected, so that what counts may be older than what is written there",
+            "1 while anything is rejected of the configuration that concerns this process, or can't be read, so that what counts may be older than what is written there",
         ),
-        |b| u64::from(b.config_errors + b.manifest_problems > 0),
+        |b| u64::from(b.own_errors + b.manifest_problems > 0),
     ),
     (gauge("ferrolb_config_errors", &[], "Errors of the configuration that stand"), |b| b.config_errors),
     (gauge("ferrolb_config_warnings", &[], "Warnings of the configuration that stand"), |b| {
@@ -225,13 +233,26 @@ const CONVERGENCE: Declared = Declared {
     name: "ferrolb_convergence_seconds",
     kind: MetricType::HISTOGRAM,
     labels: &[],
-    help: "From a change of manifests being noticed until the first session's socket had taken all UPDATEs that followed from it",
+    help: "From a change being noticed until the first session's socket had taken all UPDATEs that followed from it",
 };
 const ALLOCATION: Declared = Declared {
     name: "ferrolb_allocation_seconds",
     kind: MetricType::HISTOGRAM,
     labels: &[],
     help: "In a controller: from a change being seen until the addresses that follow from it were written to the Service's status",
+};
+/// Of a kind of object that is watched.
+const RESOURCE: &[&str] = &["resource"];
+const WATCH_BEHIND: Declared = gauge(
+    "ferrolb_watch_behind_seconds",
+    RESOURCE,
+    "For how long it hasn't been possible to follow what the API server has of this kind, 0 while it is",
+);
+const WATCH_DELAY: Declared = Declared {
+    name: "ferrolb_watch_delay_seconds",
+    kind: MetricType::HISTOGRAM,
+    labels: RESOURCE,
+    help: "How long after an object's change the API server told of it, by the whole seconds in its metadata and by both clocks",
 };
 /// In seconds: the goal is 2 ms, and 20 ms at the worst.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -242,7 +263,8 @@ pub(super) fn declared() -> impl Iterator<Item = &'static Declared> {
     let sessions = SESSIONS.iter().map(|(declared, _)| declared);
     let pools = POOLS.iter().map(|(declared, _)| declared);
     let process = PROCESS.iter().map(|(declared, _)| declared);
-    let rest = [&BUILD, &START, &WIRE_UP, &WIRE_ANSWER, &CONVERGENCE, &ALLOCATION];
+    let rest =
+        [&BUILD, &START, &WIRE_UP, &WIRE_ANSWER, &CONVERGENCE, &ALLOCATION, &WATCH_BEHIND, &WATCH_DELAY];
     let addresses = ADDRESSES.iter().map(|(declared, _)| declared);
     sessions.chain([&ANNOUNCED]).chain(addresses).chain(pools).chain(process).chain(rest)
 }
@@ -250,6 +272,8 @@ pub(super) fn declared() -> impl Iterator<Item = &'static Declared> {
 /// Collects what the metrics are made of.
 pub struct Metrics {
     node: String,
+    /// Whether this is a speaker, which gives no addresses, and whose share of the configuration is its node's.
+    speaker: bool,
     started: f64,
     convergence: Histogram,
     allocation: Histogram,
@@ -263,18 +287,15 @@ struct Board {
     update_errors: u64,
     loaded: bool,
     config_errors: u64,
+    /// Those that concern this process.
+    own_errors: u64,
     config_warnings: u64,
     manifest_problems: u64,
+    /// Whether this process gives no addresses of the pools.
+    hides_pools: bool,
     pools: Arc<BTreeMap<Arc<str>, Size>>,
     /// Shared with a scrape while that is answered, so that neither waits for the other.
     services: Arc<BTreeMap<ServiceKey, Shown>>,
-}
-
-/// How many addresses a pool may give.
-#[derive(Clone, Copy, Default)]
-struct Size {
-    v4: u128,
-    v6: u128,
 }
 
 /// A service that has addresses.
@@ -285,12 +306,6 @@ struct Shown {
     announced: bool,
     /// Those that the node answers for on layer 2.
     answered: Box<[IpAddr]>,
-}
-
-/// A pool, as a scrape shows it.
-struct Usage {
-    size: Size,
-    used: BTreeSet<IpAddr>,
 }
 
 impl Metrics {
@@ -305,11 +320,24 @@ impl Metrics {
         };
         Ok(Metrics {
             node: node.to_owned(),
+            speaker: false,
             started: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
             convergence: histogram(&CONVERGENCE)?,
             allocation: histogram(&ALLOCATION)?,
             board: Mutex::default(),
         })
+    }
+
+    /// Of a speaker of a cluster: errors are those that its ConfigurationState tells of, and there are no pools, which
+    /// would be in every speaker's scrape as they are in the controller's.
+    pub fn for_speaker(self) -> Metrics {
+        self.show_pools(false);
+        Metrics { speaker: true, ..self }
+    }
+
+    /// Whether the pools are shown: by the one process that gives their addresses.
+    pub fn show_pools(&self, shown: bool) {
+        self.board().hides_pools = !shown;
     }
 
     /// A batch is about to be applied.
@@ -330,8 +358,10 @@ impl Metrics {
     pub fn outcome(&self, engine: &Engine, outcome: &Outcome) {
         let mut board = self.board();
         board.loaded = true;
+        board.own_errors =
+            if self.speaker { own_errors(engine, &self.node) } else { engine.config().errors.len() } as u64;
         if outcome.reconfigured {
-            board.configure(engine.config());
+            board.configure(engine);
             // All of them: where the node itself has gone, no service tells of it.
             let services = engine.allocator().iter();
             let shown = services.filter_map(|(key, _)| Some((key.clone(), Shown::of(engine, key)?)));
@@ -382,7 +412,12 @@ impl Metrics {
 
     /// All metrics in Prometheus' text format. `wire` is what the wire thread said; `None`: it hasn't started. `layer2` is
     /// what the layer2 thread said; nothing, where it says nothing.
-    pub fn exposition(&self, wire: Option<&WireAnswer>, layer2: &[AddressStatus]) -> String {
+    pub fn exposition(
+        &self,
+        wire: Option<&WireAnswer>,
+        layer2: &[AddressStatus],
+        watches: &[WatchStatus],
+    ) -> String {
         let board = self.board().clone();
         let mut page = Page::default();
         if let Some(WireAnswer::Sessions { sessions, .. }) = wire {
@@ -408,7 +443,7 @@ impl Metrics {
             let series = layer2.iter().map(|a| (vec![a.address.to_string()], value(a) as f64));
             page.put(declared, series);
         }
-        let pools = board.usage();
+        let pools = if board.hides_pools { BTreeMap::new() } else { board.usage() };
         for (declared, value) in POOLS {
             page.put(
                 declared,
@@ -430,6 +465,10 @@ impl Metrics {
         }
         page.encode(&self.convergence.collect());
         page.encode(&self.allocation.collect());
+        let series = |w: &WatchStatus| vec![w.resource.clone()];
+        page.put(&WATCH_BEHIND, watches.iter().map(|w| (series(w), w.behind.as_secs_f64())));
+        let told = watches.iter().filter(|w| w.delays.count > 0);
+        page.put_histograms(&WATCH_DELAY, &DELAYS, told.map(|w| (series(w), &w.delays)));
         page.0
     }
 
@@ -438,8 +477,19 @@ impl Metrics {
     }
 }
 
+/// How many errors the speaker of this node tells of.
+fn own_errors(engine: &Engine, node: &str) -> usize {
+    let errors = &engine.config().errors;
+    if errors.is_empty() {
+        return 0;
+    }
+    let node = engine.nodes().iter().find(|n| n.name == NodeName::new(node));
+    report::speaker_errors(errors, engine.world(), node.map(|n| &n.labels)).count()
+}
+
 impl Board {
-    fn configure(&mut self, config: &Config) {
+    fn configure(&mut self, engine: &Engine) {
+        let config = engine.config();
         self.config_errors = config.errors.len() as u64;
         self.config_warnings = config.warnings.len() as u64;
         self.update_errors += u64::from(!config.errors.is_empty());
@@ -475,97 +525,5 @@ impl Shown {
                 .filter(|ip| engine.addresses().services(*ip).any(|service| service == key))
                 .collect(),
         })
-    }
-}
-
-impl Size {
-    fn of(pool: &Pool) -> Size {
-        let mut ranges = pool.ranges.clone();
-        ranges.sort();
-        let mut size = Size::default();
-        // The highest address counted so far: entries of a pool may overlap.
-        let mut counted: Option<IpAddr> = None;
-        for range in ranges {
-            let known = counted.filter(|last| Family::of(*last) == range.family());
-            let last = number(range.last());
-            let first = known.map_or(number(range.first()), |last| {
-                number(range.first()).max(number(last).saturating_add(1))
-            });
-            if first > last {
-                continue;
-            }
-            counted = Some(range.last());
-            let all = (last - first).saturating_add(1);
-            match range.family() {
-                Family::V4 if pool.avoid_buggy_ips => {
-                    let buggy = buggy_up_to(last) - first.checked_sub(1).map_or(0, buggy_up_to);
-                    size.v4 = size.v4.saturating_add(all - buggy);
-                }
-                Family::V4 => size.v4 = size.v4.saturating_add(all),
-                Family::V6 => size.v6 = size.v6.saturating_add(all),
-            }
-        }
-        size
-    }
-}
-
-fn number(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// How many IPv4 addresses up to this one end in .0 or .255.
-fn buggy_up_to(address: u128) -> u128 {
-    (address >> 8) * 2 + 1 + u128::from(address & 0xff == 0xff)
-}
-
-/// MetalLB: counts of addresses are signed 64-bit numbers, and stop at the greatest of them.
-fn bounded(count: u128) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs())
-}
-
-/// What is served.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    /// One metric with its series: values of its labels, and its own. Without series it isn't there.
-    fn put(&mut self, declared: &Declared, series: impl IntoIterator<Item = (Vec<String>, f64)>) {
-        let metric = |(values, value): (Vec<String>, f64)| {
-            let labels = declared.labels.iter().zip(values).map(|(name, value)| {
-                let mut label = LabelPair::default();
-                label.set_name((*name).to_owned());
-                label.set_value(value);
-                label
-            });
-            let mut metric = Metric::from_label(labels.collect());
-            if declared.kind == MetricType::COUNTER {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            } else {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
-            }
-            metric
-        };
-        let metrics: Vec<Metric> = series.into_iter().map(metric).collect();
-        if metrics.is_empty() {
-            return;
-        }
-        let mut family = MetricFamily::default();
-        family.set_name(declared.name.to_owned());
-        family.set_help(declared.help.to_owned());
-        family.set_field_type(declared.kind);
-        family.set_metric(metrics);
-        self.encode(&[family]);
-    }
-
-    fn encode(&mut self, families: &[MetricFamily]) {
-        // It refuses a metric without name or series, and there are none here.
-        let _ = TextEncoder::new().encode_utf8(families, &mut self.0);
     }
 }

@@ -1,8 +1,9 @@
-//! HTTPS for the API server. A connection costs little: there are few at a time, a request has little time and a bounded size.
+//! The validating webhook: HTTPS for the API server. A connection costs little: there are few at a time, a request has little
+//! time and a bounded size. What is answered is [`admission`](ferrolb_core::admission)'s.
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +19,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
-use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion};
-
-use super::certs::provider;
 
 /// How many connections are served at a time; others wait to be accepted. Each API server keeps a few.
 const CONNECTIONS: usize = 32;
@@ -53,41 +48,8 @@ pub trait Reviewer: Clone + Send + Sync + 'static {
     fn review(&self, review: Value) -> impl Future<Output = Result<Value, String>> + Send;
 }
 
-/// The certificate in use; it can be exchanged while connections are served.
-#[derive(Debug, Default)]
-pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
-
-impl Served {
-    /// From now on it is this.
-    pub fn set(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
-    }
-}
-
-impl ResolvesServerCert for Served {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Serves whoever connects to `listener`, until it is dropped. Before there is a certificate, handshakes fail.
-///
-/// # Errors
-/// One sentence, where TLS can't be set up.
-pub async fn serve(
-    listener: TcpListener,
-    served: Arc<Served>,
-    tls12: bool,
-    reviewer: impl Reviewer,
-) -> Result<Infallible, String> {
-    let versions: &[&SupportedProtocolVersion] = if tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .map_err(|e| format!("TLS can't be set up: {e}"))?
-        .with_no_client_auth()
-        .with_cert_resolver(served);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+/// Serves whoever connects to `listener`, until it is dropped.
+pub async fn serve(listener: TcpListener, acceptor: TlsAcceptor, reviewer: impl Reviewer) -> Infallible {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

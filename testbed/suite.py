@@ -51,7 +51,7 @@ def stages(cargo):
         Stage("unit tests", [cargo, "test", "--locked", "--workspace", "--no-fail-fast"], CARGO_RESULT),
         Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("release build", [cargo, "build", "--locked", "--release", "--package", "ferrolb"]),
-        *(lab(name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "demo")),
+        *(lab(name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "beside", "demo")),
     ]
 
 

@@ -10,7 +10,7 @@ use super::fsm::{Reason, State, Transition};
 use super::wire::{CeaseSubcode, ErrorCode};
 
 /// How many refusals in a row are no chance any more.
-const TELLING: u32 = 3;
+pub const TELLING: u32 = 3;
 
 /// A session's refusals.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ mod rights;
 use serde::Serialize;
 
 pub use cluster::{Access, ClusterFacts, Role, Rule, cluster};
-pub use node::{Interface, Listener, NodeFacts, Plans, node};
+pub use node::{Connection, Interface, Listener, NodeFacts, Plans, node};
 pub use rights::rights;
 
 /// How bad it is.

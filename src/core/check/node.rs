@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -13,6 +13,8 @@ use crate::world::Node;
 pub struct NodeFacts {
     /// TCP sockets that listen.
     pub listeners: Vec<Listener>,
+    /// TCP connections that stand and have port 179 at one of their ends.
+    pub bgp_connections: Vec<Connection>,
     /// Interfaces, by name.
     pub interfaces: BTreeMap<String, Interface>,
     /// Sysctls below `net`, such as `net.ipv4.ip_forward`, with their numbers; those that couldn't be read are missing.
@@ -29,6 +31,17 @@ pub struct Listener {
     /// Its local port.
     pub port: u16,
     /// The process that holds it, such as `bird (42)`; `None` where it can't be seen from here.
+    pub process: Option<String>,
+}
+
+/// A TCP connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The end on this machine.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// The process that holds it, as of a [`Listener`].
     pub process: Option<String>,
 }
 
@@ -165,6 +178,7 @@ fn peer(facts: &NodeFacts, peer: &Peer, namespace: &str) -> Vec<Finding> {
         }
         PeerTarget::Address(address) => {
             let connected = addresses(facts).any(|a| a.contains(address) && a.addr() != *address);
+            found.extend(taken(facts, peer, *address, &subject));
             if addresses(facts).any(|a| a.addr() == *address) {
                 found.push(Finding::new(
                     Severity::Warning,
@@ -183,6 +197,34 @@ fn peer(facts: &NodeFacts, peer: &Peer, namespace: &str) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Sessions that other processes have with the router, from the address that ours would have.
+fn taken<'a>(
+    facts: &'a NodeFacts,
+    peer: &'a Peer,
+    router: IpAddr,
+    subject: &'a str,
+) -> impl Iterator<Item = Finding> + 'a {
+    let same = move |connection: &&Connection| {
+        connection.remote.ip() == router && peer.source_address.is_none_or(|s| s == connection.local.ip())
+    };
+    let others =
+        |c: &&Connection| c.process.as_deref().is_none_or(|process| !process.starts_with("ferrolb ("));
+    facts.bgp_connections.iter().filter(same).filter(others).map(move |connection| {
+        let local = connection.local.ip();
+        let (severity, holder) = match &connection.process {
+            Some(process) => (Severity::Warning, process.as_str()),
+            None => (Severity::Info, "a process that can't be seen from here, unless it is FerroLB itself,"),
+        };
+        let unless = if peer.source_address.is_some() { "" } else { ", where the kernel chooses that address for this peer too" };
+        Finding::new(
+            severity,
+            subject.to_owned(),
+            format!("{holder} already has a BGP session with {router} from {local}: a router takes only one session from one address, so that it would refuse this one{unless}"),
+            "give the BGPPeer a sourceAddress of its own, an address of this node that the router has as another neighbour",
+        )
+    })
 }
 
 fn layer2(facts: &NodeFacts, plans: &Plans<'_>) -> Vec<Finding> {
@@ -280,6 +322,7 @@ mod tests {
         };
         NodeFacts {
             listeners: vec![],
+            bgp_connections: vec![],
             interfaces: [
                 ("lo".to_owned(), interface(&["127.0.0.1/8"])),
                 ("eth0".to_owned(), interface(&["10.0.0.11/24", "2001:db8::11/64"])),
@@ -357,6 +400,37 @@ mod tests {
         // Not this node's peer, not its fault.
         let elsewhere = json!({"peerAddress": "10.9.0.1", "nodeSelectors": [{"matchLabels": {"a": "b"}}]});
         assert_eq!(said(&facts(), &[peer(elsewhere)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn another_speakers_session_with_the_same_router_is_named() {
+        let with = |remote: &str, process: Option<&str>| NodeFacts {
+            bgp_connections: vec![Connection {
+                local: "10.0.0.11:40000".parse().unwrap(),
+                remote: remote.parse().unwrap(),
+                process: process.map(Into::into),
+            }],
+            ..facts()
+        };
+        let router = "10.0.0.1:179";
+        let found = said(&with(router, Some("bird (42)")), &[peer(json!({}))]);
+        let sentence = "warning BGPPeer metallb-system/x: bird (42) already has a BGP session with 10.0.0.1 from 10.0.0.11";
+        assert!(found[0].starts_with(sentence) && found.len() == 1, "{found:?}");
+        let source = json!({"sourceAddress": "10.0.0.11"});
+        assert!(said(&with(router, Some("bird (42)")), &[peer(source)])[0].starts_with(sentence));
+        assert!(said(&with(router, None), &[peer(json!({}))])[0].starts_with("info"));
+        // Ours, with another router, from another address.
+        let mut facts = with(router, Some("bird (42)"));
+        facts
+            .interfaces
+            .insert("eth1".into(), Interface { up: true, addresses: vec!["10.0.0.12/24".parse().unwrap()] });
+        for (facts, spec) in [
+            (with(router, Some("ferrolb (7)")), json!({})),
+            (with("10.0.0.2:179", Some("bird (42)")), json!({})),
+            (facts, json!({"sourceAddress": "10.0.0.12"})),
+        ] {
+            assert_eq!(said(&facts, &[peer(spec)]), Vec::<String>::new());
+        }
     }
 
     #[test]

@@ -89,6 +89,8 @@ mod tests {
         assert_eq!("65535:65281".parse(), Ok(Community::Standard(StandardCommunity(0xffff_ff01))));
         let large = LargeCommunity { global: 4294967295, local1: 0, local2: 1 };
         assert_eq!("large:4294967295:0:1".parse(), Ok(Community::Large(large)));
+        // RFC 8092 section 5.
+        assert_eq!(large.to_string(), "4294967295:0:1");
         assert_eq!("1:2:3".parse::<Community>(), Err(CommunityError::Shape));
         assert_eq!("no-export".parse::<Community>(), Err(CommunityError::Shape));
         assert_eq!("big:1:2:3".parse::<Community>(), Err(CommunityError::NotLarge));

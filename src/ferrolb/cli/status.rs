@@ -102,13 +102,10 @@ fn for_people(status: &GetStatusResponse, show: Show) -> String {
 
 fn issues(out: &mut String, title: &str, issues: &[Issue]) {
     let rows = issues.iter().map(|issue| {
-        let object = match &issue.namespace {
-            Some(namespace) => format!("{} {namespace}/{}", issue.kind, issue.name),
-            None => format!("{} {}", issue.kind, issue.name),
-        };
-        [object, issue.field.clone().unwrap_or_default(), issue.message.clone()]
+        let Issue { kind, namespace, name, field, message } = issue;
+        table::issue_row(kind, namespace.as_deref(), name, field.as_deref(), message)
     });
-    table::section(out, title, ["OBJECT", "FIELD", "WHAT IS WRONG"], rows);
+    table::issue_rows(out, title, rows);
 }
 
 /// One line of a session, with what an operator has to know.

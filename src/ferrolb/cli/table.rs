@@ -61,13 +61,30 @@ pub fn differences(differences: &[Difference]) -> String {
 
 fn issues(out: &mut String, title: &str, issues: &[Issue]) {
     let rows = issues.iter().map(|issue| {
-        let object = match &issue.namespace {
-            Some(namespace) => format!("{} {namespace}/{}", issue.kind, issue.name),
-            None => format!("{} {}", issue.kind, issue.name),
-        };
-        [object, issue.field.clone().unwrap_or_default(), issue.message.clone()]
+        let Issue { kind, namespace, name, field, message } = issue;
+        issue_row(kind, namespace.as_deref(), name, field.as_deref(), message)
     });
+    issue_rows(out, title, rows);
+}
+
+/// What is wrong with objects.
+pub(super) fn issue_rows(out: &mut String, title: &str, rows: impl Iterator<Item = [String; 3]>) {
     section(out, title, ["OBJECT", "FIELD", "WHAT IS WRONG"], rows);
+}
+
+/// A row of [`issue_rows`].
+pub(super) fn issue_row(
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+    field: Option<&str>,
+    message: &str,
+) -> [String; 3] {
+    let object = match namespace {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    };
+    [object, field.unwrap_or_default().to_owned(), message.to_owned()]
 }
 
 fn services(out: &mut String, document: &Document) {

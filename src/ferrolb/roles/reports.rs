@@ -225,8 +225,9 @@ impl Reports {
         self.ledger.want(Subject::Configuration, Some(wanted));
         self.ledger.complete(Kind::ConfigurationState);
         let peers = engine.routes().peers();
-        let specs =
-            peers.iter().filter_map(|(name, group)| SessionSpec::of(engine.config().peer(name)?, *group));
+        let specs = peers
+            .iter()
+            .filter_map(|(name, group)| SessionSpec::of(engine.config().peer(name)?, *group).ok());
         let mut before = std::mem::take(&mut self.sessions);
         for spec in specs {
             let remote = spec.remote.ip();

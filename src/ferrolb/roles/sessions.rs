@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use ferrolb_core::bgp::fsm::State;
+use ferrolb_core::bgp::fsm::{Reason, State};
+use ferrolb_core::bgp::refusal::TELLING;
 use ferrolb_core::decide::RouteChange;
 use ferrolb_core::engine::Engine;
 use ferrolb_core::types::{FamilySet, GroupId, NodeName};
@@ -25,9 +26,19 @@ pub fn everything(engine: &Engine, node: &NodeName, known: &mut BTreeSet<GroupId
     }
     groups.extend(known.difference(&current).map(|gone| (*gone, GroupChange::Drop)));
     *known = current;
-    let peers = routes.peers().iter().filter_map(|(name, group)| SessionSpec::of(config.peer(name)?, *group));
+    let (mut sessions, mut not_dialled) = (Vec::new(), BTreeMap::new());
+    for (name, group) in routes.peers() {
+        match config.peer(name).map(|peer| SessionSpec::of(peer, *group)) {
+            Some(Ok(spec)) => sessions.push(spec),
+            Some(Err(field)) => {
+                not_dialled.insert(name.clone(), field);
+            }
+            None => {}
+        }
+    }
     Update {
-        sessions: Some(peers.collect()),
+        sessions: Some(sessions),
+        not_dialled,
         groups,
         service_ranges: Some(config.pools.iter().flat_map(|p| p.ranges.iter().copied()).collect()),
         internal_ipv4: Some(internal_ipv4(engine, node)),
@@ -71,6 +82,15 @@ pub fn log(event: &Event) {
             }
             (State::Established, _) => {
                 warn!(event = "sessionDown", %peer, %old, %new, %reason, "BGP session ended");
+            }
+            // Once, though the attempts go on.
+            (_, State::Idle | State::Active)
+                if matches!(reason, Reason::Refused { in_a_row: TELLING, .. }) =>
+            {
+                warn!(
+                    event = "sessionRefused", %peer, %old, %new, %reason,
+                    "the router refuses the session; if another BGP speaker on this node has one with it, give the BGPPeer a sourceAddress of its own"
+                )
             }
             (_, State::Idle | State::Active) => {
                 info!(event = "sessionState", %peer, %old, %new, %reason, "BGP session not established");
@@ -134,4 +154,44 @@ pub fn log_all(sessions: &[SessionStatus]) {
 
 fn families(set: FamilySet) -> String {
     set.iter().map(|f| f.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_core::alloc::{Allocator, Mode};
+    use ferrolb_core::config::LastValid;
+    use ferrolb_core::decide::Options;
+    use ferrolb_core::engine::{EngineOptions, SourceChange};
+    use ferrolb_core::manifest;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_not_dialled_is_told_with_the_field() {
+        let node = NodeName::new("n1");
+        let options = EngineOptions {
+            system_namespace: "metallb-system".into(),
+            class: None,
+            decide: Options::default(),
+            node: node.clone(),
+            keep_routes: true,
+            allocate_for_many: false,
+        };
+        let allocator = Allocator::new(Mode::Allocate, None);
+        let mut engine = Engine::new(options, allocator, LastValid::new(), BTreeMap::new());
+        let peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor, namespace: metallb-system}\n";
+        for (fields, field) in [
+            ("peerAddress: 10.0.0.1", None),
+            ("peerAddress: 10.0.0.1, vrf: red", Some("vrf")),
+            ("interface: eth0", Some("interface")),
+        ] {
+            let text = format!("{peer}spec: {{myASN: 64512, peerASN: 64513, {fields}}}\n");
+            let parsed = manifest::parse("peer.yaml", text.as_bytes());
+            assert_eq!(parsed.errors, []);
+            engine.apply(parsed.objects.into_iter().map(|o| SourceChange::Apply(o.object)).collect(), None);
+            let update = everything(&engine, &node, &mut BTreeSet::new());
+            assert_eq!(update.sessions.map(|all| all.len()), Some(usize::from(field.is_none())));
+            assert_eq!(update.not_dialled.get("tor").copied(), field);
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use ferrolb_core::check::{Interface, Listener, NodeFacts};
+use ferrolb_core::check::{Connection, Interface, Listener, NodeFacts};
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::AddressAttribute;
@@ -21,17 +21,24 @@ pub async fn gather() -> io::Result<NodeFacts> {
     let names = interfaces.keys().map(String::as_str);
     let sysctls = sysctls(Path::new("/proc/sys"), names);
     let holders = socket_holders(Path::new("/proc"));
-    let mut listeners = Vec::new();
+    let (mut listeners, mut bgp_connections) = (Vec::new(), Vec::new());
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let table = std::fs::read_to_string(file).unwrap_or_default();
-        listeners.extend(table.lines().filter_map(listener).map(|(address, port, inode)| Listener {
-            address,
-            port,
-            process: holders.get(&inode).cloned(),
-        }));
+        for TcpSocket { state, local, remote, inode } in table.lines().filter_map(socket) {
+            let process = holders.get(&inode).cloned();
+            match state {
+                TcpState::Listen => {
+                    listeners.push(Listener { address: local.ip(), port: local.port(), process });
+                }
+                TcpState::Established if [local.port(), remote.port()].contains(&BGP) => {
+                    bgp_connections.push(Connection { local, remote, process });
+                }
+                TcpState::Established => {}
+            }
+        }
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    Ok(NodeFacts { listeners, interfaces, sysctls, net_raw: has_net_raw(&status) })
+    Ok(NodeFacts { listeners, bgp_connections, interfaces, sysctls, net_raw: has_net_raw(&status) })
 }
 
 async fn interfaces() -> io::Result<BTreeMap<String, Interface>> {
@@ -80,12 +87,38 @@ fn sysctls<'a>(root: &Path, interfaces: impl Iterator<Item = &'a str>) -> BTreeM
     names.into_iter().filter_map(|(name, path)| Some((name, read(&path)?))).collect()
 }
 
-/// One line of `/proc/net/tcp` or `tcp6`, of a socket that listens: address, port, inode.
-fn listener(line: &str) -> Option<(IpAddr, u16, u64)> {
-    const LISTEN: &str = "0A";
+const BGP: u16 = 179;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TcpState {
+    Established,
+    Listen,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct TcpSocket {
+    state: TcpState,
+    local: SocketAddr,
+    remote: SocketAddr,
+    inode: u64,
+}
+
+/// One line of `/proc/net/tcp` or `tcp6`, of a socket in one of these states.
+fn socket(line: &str) -> Option<TcpSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, _, LISTEN, _, _, _, _, _, inode, ..] = fields.as_slice() else { return None };
-    let (address, port) = local.split_once(':')?;
+    let [_, local, remote, state, _, _, _, _, _, inode, ..] = fields.as_slice() else { return None };
+    let state = match *state {
+        "01" => TcpState::Established,
+        "0A" => TcpState::Listen,
+        _ => return None,
+    };
+    let (local, remote) = (endpoint(local)?, endpoint(remote)?);
+    Some(TcpSocket { state, local, remote, inode: inode.parse().ok()? })
+}
+
+/// Address and port in hexadecimal digits; a socket of both families has IPv4-mapped ones.
+fn endpoint(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
     let address = match address.len() {
         // Groups of four octets, each in the machine's own order.
         8 => IpAddr::V4(Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes())),
@@ -99,7 +132,7 @@ fn listener(line: &str) -> Option<(IpAddr, u16, u64)> {
         }
         _ => return None,
     };
-    Some((address, u16::from_str_radix(port, 16).ok()?, inode.parse().ok()?))
+    Some(SocketAddr::new(address.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
 /// The process that holds each socket, by inode, as far as this process may look.
@@ -144,17 +177,25 @@ mod tests {
     #[test]
     fn lines_of_sockets_are_read() {
         let listens = "   0: 0100007F:00B3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
-        assert_eq!(listener(listens), Some(("127.0.0.1".parse().unwrap(), 179, 4711)));
-        assert_eq!(listener(&listens.replace(" 0A ", " 01 ")), None);
+        let is = |state, local: &str, remote: &str| {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            Some(TcpSocket { state, local, remote, inode: 4711 })
+        };
+        assert_eq!(socket(listens), is(TcpState::Listen, "127.0.0.1:179", "0.0.0.0:0"));
+        let stands = listens.replace(" 0A ", " 01 ").replace("00000000:0000 ", "0200007F:8000 ");
+        assert_eq!(socket(&stands), is(TcpState::Established, "127.0.0.1:179", "127.0.0.2:32768"));
+        assert_eq!(socket(&listens.replace(" 0A ", " 06 ")), None);
         let v6 = listens.replace("0100007F", "00000000000000000000000001000000");
-        assert_eq!(listener(&v6), Some(("::1".parse().unwrap(), 179, 4711)));
+        assert_eq!(socket(&v6), is(TcpState::Listen, "[::1]:179", "0.0.0.0:0"));
+        let mapped = stands.replace("0100007F", "0000000000000000FFFF00000100007F");
+        assert_eq!(socket(&mapped), is(TcpState::Established, "127.0.0.1:179", "127.0.0.2:32768"));
         for broken in [
             "",
             "sl local_address rem_address st",
             "0: x:y z 0A 1 2 3 4 5 6",
             "0: 0100007F:1FFFF a 0A b c d e f 1",
         ] {
-            assert_eq!(listener(broken), None, "{broken:?}");
+            assert_eq!(socket(broken), None, "{broken:?}");
         }
     }
 

@@ -110,14 +110,14 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-struct Control {
+pub(super) struct Control {
     shared: Rc<Shared>,
     tasks: BTreeMap<SessionId, JoinHandle<()>>,
     last_id: u32,
 }
 
 impl Control {
-    fn new(config: WireConfig) -> Control {
+    pub(super) fn new(config: WireConfig) -> Control {
         let shelf = Shelf {
             rib: RibOut::default(),
             sessions: BTreeMap::new(),
@@ -139,8 +139,9 @@ impl Control {
     }
 
     /// Applies a change as one: no session sees a part of it.
-    fn apply(&mut self, update: Update) {
-        let Update { sessions, groups, service_ranges, internal_ipv4, noticed } = update;
+    /// Makes a change, as one.
+    pub(super) fn apply(&mut self, update: Update) {
+        let Update { sessions, not_dialled, groups, service_ranges, internal_ipv4, noticed } = update;
         let new_ranges = service_ranges.is_some();
         let mut dropped = Vec::new();
         let touched: Vec<GroupId> = groups.iter().map(|(group, _)| *group).collect();
@@ -166,7 +167,7 @@ impl Control {
             }
         }
         if let Some(sessions) = sessions {
-            self.set_sessions(sessions);
+            self.set_sessions(sessions, &not_dialled);
         }
         // Last, so that a session that moves to another group sees only what differs.
         for group in dropped {
@@ -193,8 +194,9 @@ impl Control {
         shelf.ring_where_work_is();
     }
 
-    /// Makes these the sessions: only those that differ are touched.
-    fn set_sessions(&mut self, specs: Vec<SessionSpec>) {
+    /// Makes these the sessions: only those that differ are touched. `not_dialled` has the peers that an edit keeps from having
+    /// one, with its field.
+    fn set_sessions(&mut self, specs: Vec<SessionSpec>, not_dialled: &BTreeMap<Arc<str>, &'static str>) {
         self.tasks.retain(|_, task| !task.is_finished());
         let mut desired: BTreeMap<Arc<str>, SessionSpec> =
             specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
@@ -209,6 +211,9 @@ impl Control {
                     continue;
                 }
                 let Some(new) = desired.remove(&entry.spec.name) else {
+                    if let Some(field) = not_dialled.get(&entry.spec.name) {
+                        tracing::info!(event = "sessionEdited", peer = %entry.spec.name, field, "BGP session ends for an edit: such a peer isn't dialled");
+                    }
                     entry.stop(Stop::Deconfigured);
                     ending.push((*id, entry.spec.clone()));
                     continue;

@@ -1,5 +1,6 @@
 //! What the wire thread is told, and what it tells.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,14 +36,17 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// The session with a configured peer; `None` where it isn't dialled: it has no address, or is in a VRF.
-    pub fn of(peer: &Peer, group: GroupId) -> Option<SessionSpec> {
-        let PeerTarget::Address(address) = peer.target else { return None };
+    /// The session with a configured peer.
+    ///
+    /// # Errors
+    /// The field of BGPPeer for which the peer isn't dialled: it is found by `interface`, or it is in a `vrf`.
+    pub fn of(peer: &Peer, group: GroupId) -> Result<SessionSpec, &'static str> {
+        let PeerTarget::Address(address) = peer.target else { return Err("interface") };
         if peer.vrf.is_some() {
-            return None;
+            return Err("vrf");
         }
         let families = peer.families();
-        Some(SessionSpec {
+        Ok(SessionSpec {
             name: peer.name.clone(),
             group,
             remote: SocketAddr::new(address, peer.port),
@@ -126,6 +130,9 @@ fn is_allowed(asn: Asn, config: &fsm::Config) -> bool {
 pub struct Update {
     /// All sessions that are to stand.
     pub sessions: Option<Vec<SessionSpec>>,
+    /// The node's peers that aren't among `sessions`, with the field of BGPPeer for which they can't be ([`SessionSpec::of`]): a
+    /// session that ends for it is said to.
+    pub not_dialled: BTreeMap<Arc<str>, &'static str>,
     /// Changes to groups.
     pub groups: Vec<(GroupId, GroupChange)>,
     /// Where services have their addresses: never a router ID or next hop.

@@ -27,7 +27,7 @@ pub(super) fn session(
 ) -> api::Session {
     let agreed = status.agreed.as_ref();
     let opens = status.opens.as_deref();
-    let spec = peer.and_then(|p| SessionSpec::of(p, GroupId(0)));
+    let spec = peer.and_then(|p| SessionSpec::of(p, GroupId(0)).ok());
     let counters = &status.counters;
     let since = |(notification, then): &(Notification, Instant)| api::LastNotification {
         message: notification.to_string(),

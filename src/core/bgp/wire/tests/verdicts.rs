@@ -47,6 +47,35 @@ fn check(cases: &[(Vec<u8>, Verdict, u8, &str)], session: &Session, internal: bo
     }
 }
 
+/// RFC 4271 section 5: whoever receives them is prepared for any order.
+#[test]
+fn attributes_may_come_in_any_order() {
+    let attributes = [ORIGIN, "40 02 00", "40 03 04 c0000201", "80 04 04 00000005", "c0 08 04 fc000001"];
+    for first in 0..attributes.len() {
+        for second in (0..attributes.len()).filter(|second| *second != first) {
+            let rest = (0..attributes.len()).rev().filter(|n| ![first, second].contains(n));
+            let order: Vec<&str> = [first, second].into_iter().chain(rest).map(|n| attributes[n]).collect();
+            let judgement = judge(&whole(&order.join(" ")), &Session::BEFORE_OPEN, false);
+            assert_eq!((judgement.verdict, judgement.error), (Accept, None), "{order:?}");
+        }
+    }
+}
+
+/// RFC 8092 section 6: neither a value that is there twice nor one that is reserved is a fault.
+#[test]
+fn communities_of_any_value_are_accepted() {
+    for attribute in [
+        "c0 20 18 0000fc00 00000001 00000002 0000fc00 00000001 00000002",
+        "c0 20 0c 00000000 00000000 00000000",
+        "c0 20 0c ffffffff ffffffff ffffffff",
+        "c0 08 08 fc000001 fc000001",
+        "c0 08 08 00000000 ffffffff",
+    ] {
+        let judgement = judge(&with(attribute), &Session::BEFORE_OPEN, false);
+        assert_eq!((judgement.verdict, judgement.error), (Accept, None), "{attribute}");
+    }
+}
+
 #[test]
 fn faulty_updates_get_the_verdict_of_rfc_7606() {
     check(

@@ -7,6 +7,7 @@ use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::types::{FamilySet, GroupId, Password, RemoteAs, RouterId};
 
 use super::super::SessionStatus;
+use super::super::control::Control;
 use super::router::Router;
 use super::*;
 
@@ -317,5 +318,57 @@ async fn the_field_that_resets_a_session_is_named() {
     ];
     for (n, (edit, field)) in edits.into_iter().enumerate() {
         assert_eq!(named(edit), field, "edit {n}");
+    }
+}
+
+/// An edit after which there is nothing to dial.
+#[tokio::test]
+async fn the_field_that_ends_a_session_is_named_in_the_log() {
+    let bench = Bench::new().await;
+    let spec = bench.spec(FamilySet::only(Family::V4));
+    for field in ["vrf", "interface"] {
+        let edited = async {
+            let (_addresses, watched) = watch::channel(Arc::from([]));
+            let (sink, _events) = mpsc::channel(64);
+            let mut control = Control::new(WireConfig {
+                node: NodeName::new("node-1"),
+                internal_ipv4: None,
+                addresses: watched,
+                events: sink,
+                written: Box::new(|_| {}),
+            });
+            control.apply(Update { sessions: Some(vec![spec.clone()]), ..Update::default() });
+            let not_dialled = [(spec.name.clone(), field)].into();
+            let edit = Update { sessions: Some(vec![]), not_dialled, ..Update::default() };
+            let first = logged(|| control.apply(edit.clone()));
+            (first, logged(|| control.apply(edit)))
+        };
+        let (first, again) = tokio::task::LocalSet::new().run_until(edited).await;
+        let wanted = format!("event=\"sessionEdited\" peer=tor field=\"{field}\"");
+        assert!(first.contains(&wanted), "{first}");
+        assert_eq!(again, "");
+    }
+    bench.handle.shutdown("").await;
+}
+
+/// What `run` logs, on this thread.
+fn logged(run: impl FnOnce()) -> String {
+    let (sink, lines) = std::sync::mpsc::channel();
+    let writer = move || Lines(sink.clone());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(lines.try_iter().flatten().collect()).unwrap()
+}
+
+struct Lines(std::sync::mpsc::Sender<Vec<u8>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.send(octets.to_vec()).map_err(std::io::Error::other)?;
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

@@ -372,6 +372,14 @@ status:
 }
 
 #[test]
+fn what_is_no_address_in_a_status_is_not_there() {
+    let status = "status:\n  loadBalancer:\n    ingress: [{ip: nonsense}, {hostname: a.example}, {ip: \"::ffff:192.0.2.1\"}, {ip: 2001:db8::1}]\n";
+    let ingress: Vec<String> =
+        service(&format!("{}{status}", service_text("a"))).ingress.iter().map(ToString::to_string).collect();
+    assert_eq!(ingress, ["192.0.2.1", "2001:db8::1"]);
+}
+
+#[test]
 fn endpoints_are_usable_where_ready_or_serving() {
     let slice = only(
         r#"

@@ -166,7 +166,7 @@ class Case(unittest.TestCase):
     def clear(self):
         # One request, however many there are.
         cluster.kubectl("delete", "--raw", "/api/v1/namespaces/default/services?fieldSelector=metadata.name%21%3Dkubernetes", seconds=200)
-        cluster.kubectl("delete", "events", "--all")
+        cluster.kubectl("delete", "--raw", "/api/v1/namespaces/default/events", seconds=200)
         cluster.kubectl("delete", "ipaddresspools", "--all", "--namespace", NAMESPACE)
 
     def controller(self, *flags, **options):

@@ -16,7 +16,7 @@ check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test: setup ## everything, live labs included (root; within 30 minutes)
+test: setup ## everything, live labs included (root; about half an hour)
 	$(PYTHON) testbed/suite.py
 
 test-kube: setup ## controller and speaker in a real Kubernetes cluster, which is built once in some 13 minutes (root)

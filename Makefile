@@ -65,7 +65,7 @@ bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=ful
 	$(CARGO) build --locked --release --package ferrolb
 	$(PYTHON) testbed/bench/run.py $(if $(filter full,$(BENCH)),--full)
 
-bench-kube: setup ## controller and speaker at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root, about a quarter of an hour)
+bench-kube: setup ## controller and speaker at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root)
 	$(CARGO) build --locked --release --package ferrolb
 	$(PYTHON) testbed/bench/kubebench.py
 

@@ -14,6 +14,7 @@ from kube.network import API_ADDRESS, CONTROL_PLANE
 
 PORT = 6443
 WRITERS = 6
+IDLE_SECONDS = 30.0
 WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
 REQUEST = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -49,9 +50,11 @@ class Api:
 
     def call(self, method, path, body=None, kind="application/json"):
         """The answer, and when it was there (time.monotonic)."""
-        if not hasattr(self.own, "file"):
+        # The API server closes connections that nothing passes on.
+        if time.monotonic() - getattr(self.own, "used", -IDLE_SECONDS) >= IDLE_SECONDS:
             self.own.stream = self.stream()
             self.own.file = self.own.stream.makefile("rb")
+        self.own.used = time.monotonic()
         data = b"" if body is None else json.dumps(body).encode()
         self.own.stream.sendall(self.head(method, path, kind, len(data)) + data)
         status, headers = answer_head(self.own.file)

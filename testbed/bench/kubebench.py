@@ -58,7 +58,8 @@ def main():
     args = parser.parse_args()
     kube_cluster.prepare()
     begun, load = time.monotonic(), os.getloadavg()[0]
-    results = {"date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
+    command = " ".join([f"{HERE.relative_to(HERE.parents[1])}/kubebench.py", *sys.argv[1:]])
+    results = {"command": command, "date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(Cluster.api_alone(NODE, "lan"))
         bench = stack.enter_context(contextlib.closing(Bench(cluster)))

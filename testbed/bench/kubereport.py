@@ -22,7 +22,7 @@ def table(head, rows):
 
 
 def machine(results):
-    return (f"`make bench-kube` on {results['date']}, in {results['minutes']} minutes: Kubernetes {results['kubernetes']}, {results['cpus']} CPUs for"
+    return (f"`{results['command']}` on {results['date']}, in {results['minutes']} minutes: Kubernetes {results['kubernetes']}, {results['cpus']} CPUs for"
             f" API server, etcd, FerroLB and the clients together; load average {results['load_before']} before.")
 
 

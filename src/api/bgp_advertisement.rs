@@ -17,10 +17,12 @@ pub struct BGPAdvertisementSpec {
     /// The IPv4 prefix length to announce, 1 to 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("default" = 32))]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::WITHIN_IPV4, "message": "must be 1 to 32"}]))]
     pub aggregation_length: Option<i32>,
     /// The IPv6 prefix length to announce, 0 to 128.
     #[serde(rename = "aggregationLengthV6", default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = 128))]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::WITHIN_IPV6, "message": "must be 0 to 128"}]))]
     pub aggregation_length_v6: Option<i32>,
     /// LOCAL_PREF towards iBGP peers; 0 counts as unset. Wider than 32 bits so that parsing can refuse what doesn't fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

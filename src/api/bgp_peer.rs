@@ -12,10 +12,12 @@ use crate::{null_is_default, schema};
 /// The desired state of a BGP peer.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = crate::rules::of_peers()))]
 pub struct BGPPeerSpec {
     /// The AS number of our end of the session.
     #[serde(rename = "myASN")]
     #[schemars(range(min = 0, max = 4294967295_u32))]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_AS_NUMBER, "message": "write an AS number of 1 to 4294967295"}]))]
     pub my_asn: u32,
     /// The AS number that the peer must have. Exactly one of `peerASN` and `dynamicASN` is set.
     #[serde(rename = "peerASN", default, skip_serializing_if = "Option::is_none")]
@@ -31,12 +33,14 @@ pub struct BGPPeerSpec {
     pub dynamic_asn: Option<DynamicAsn>,
     /// The peer's address. Exactly one of `peerAddress` and `interface` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
     pub peer_address: Option<String>,
     /// The interface of an unnumbered session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// The local address of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
     pub source_address: Option<String>,
     /// The peer's TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,9 +48,11 @@ pub struct BGPPeerSpec {
     pub peer_port: Option<u16>,
     /// The hold time to propose (RFC 4271 4.2), as a Go duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::A_HOLD_TIME, "message": "must be 0s, or 3s and more"}]))]
     pub hold_time: Option<String>,
     /// The keepalive interval, as a Go duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::A_KEEPALIVE_TIME, "message": "must be 0s or more"}]))]
     pub keepalive_time: Option<String>,
     /// The longest wait between two connection attempts, as a Go duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +63,7 @@ pub struct BGPPeerSpec {
     pub connect_time: Option<String>,
     /// The BGP identifier (RFC 6286) to use.
     #[serde(rename = "routerID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
     pub router_id: Option<String>,
     /// The nodes that peer: those that match any of these; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]

@@ -11,6 +11,7 @@ use crate::selector::LabelSelector;
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {
     /// CIDR prefixes or `start-end` ranges.
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::NOT_EMPTY, "message": "list a prefix or a range"}]))]
     pub addresses: Vec<String>,
     /// Whether services that ask for nothing get addresses from this pool; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-"""Builds Kubernetes, and helm for the tests of the chart, from pinned modules, once."""
+"""Builds Kubernetes, helm for the tests of the chart and MetalLB for that of the migration, from pinned modules, once."""
 
 import os
 import re
@@ -12,6 +12,8 @@ from kube import cache
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / "tools"
 HELM = HERE / "tools-helm"
+METALLB = HERE / "tools-metallb"
+METALLB_MODULE = "go.universe.tf/metallb"
 COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 NICENESS = 10
 FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath")
@@ -56,6 +58,27 @@ def _build_helm(draft, number, flags):
     go(["build", *flags, "-o", str(draft / "helm"), "helm.sh/helm/v3/cmd/helm"], HELM)
 
 
+def metallb_version():
+    """MetalLB's version, as `tools-metallb/go.mod` pins it: `v0.16.2`."""
+    return re.search(rf"{re.escape(METALLB_MODULE)} (v\S+)", (METALLB / "go.mod").read_text(encoding="utf-8"))[1]
+
+
+def metallb():
+    """The folder with MetalLB's `controller` and `speaker`, and in `source` its module: its manifests and its chart."""
+    # All of it: the stand-in for another module lies beside the pins.
+    pins = sorted(path for path in METALLB.rglob("*") if path.is_file())
+    return cache.folder("metallb", cache.key(*pins, *FLAGS, os.uname().machine), _build_metallb)
+
+
+def _build_metallb(draft):
+    say(f"building MetalLB {metallb_version()}, once: 2 to 5 minutes on two cores")
+    packages = [f"{METALLB_MODULE}/{component}" for component in ("controller", "speaker")]
+    go(["build", *FLAGS, "-ldflags", "-s -w", "-o", f"{draft}/", *packages], METALLB)
+    source = go(["list", "-m", "-f", "{{.Dir}}", METALLB_MODULE], METALLB, capture=True).strip()
+    for part in ("config/manifests", "charts/metallb"):
+        shutil.copytree(Path(source) / part, draft / "source" / part)
+
+
 def _flags():
     """Small and reproducible; without the `-X` the version would read v0.0.0-master."""
     number = version()
@@ -65,8 +88,11 @@ def _flags():
     return [*FLAGS, "-ldflags", f"-s -w {stamped}"]
 
 
-def go(arguments, folder):
-    """Runs Go without cgo, as a neighbour that lets others go first. `folder`'s go.mod says how new it has to be."""
+def go(arguments, folder, capture=False):
+    """Runs Go without cgo, as a neighbour that lets others go first. `folder`'s go.mod says how new it has to be.
+
+    What it says is shown, or with `capture` returned.
+    """
     path = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
     module = next(file for file in (Path(folder) / "go.mod", TOOLS / "go.mod") if file.exists())
     needed = re.search(r"^go (\d+\.\d+)", module.read_text(encoding="utf-8"), re.MULTILINE)[1]
@@ -79,8 +105,11 @@ def go(arguments, folder):
     if not found or tuple(map(int, found.groups())) < tuple(map(int, needed.split("."))):
         raise BuildError(f"{said.strip() or path} can't build what {module} asks for: {remedy}")
     step = max(0, NICENESS - os.nice(0))
-    if subprocess.run(["nice", "-n", str(step), path, *arguments], cwd=folder, env=env).returncode != 0:
+    output = subprocess.PIPE if capture else None
+    done = subprocess.run(["nice", "-n", str(step), path, *arguments], cwd=folder, env=env, stdout=output, text=True)
+    if done.returncode != 0:
         raise BuildError(f"`go {arguments[0]}` failed in {folder}; what it said stands above")
+    return done.stdout
 
 
 def say(text):

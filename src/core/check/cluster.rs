@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Finding, Severity};
-use crate::beside;
+use crate::beside::{self, Component};
 use crate::config::Config;
 
 /// What was read from a cluster. Objects are as the API server gives them; a list that couldn't be read is empty, and named
@@ -25,35 +25,54 @@ pub struct ClusterFacts {
     /// The ConfigMaps `bgpextras` and `config` of the namespace of the configuration.
     pub config_maps: Vec<Value>,
     /// What the roles' accounts may do, and may not.
-    pub access: Vec<(Access, bool)>,
+    pub access: Vec<(Account, Access, bool)>,
     /// What couldn't be read, and why.
     pub unread: Vec<(String, String)>,
 }
 
-/// Who needs an access right.
+/// Who needs access rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// `ferrolb controller`.
     Controller,
+    /// The admission webhook, which the controller serves. All else works without.
+    Webhook,
     /// `ferrolb speaker`.
     Speaker,
 }
 
-impl Role {
-    /// The name of its ServiceAccount, and of its workload.
-    pub fn account(self) -> &'static str {
-        match self {
-            Role::Controller => "controller",
-            Role::Speaker => "speaker",
+/// A ServiceAccount in the namespace of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// What runs under it.
+    pub role: Role,
+    /// Its name, which charts choose.
+    pub name: String,
+}
+
+/// The accounts that FerroLB's own workloads run under. Those of the webhook count where the API server is to ask it.
+pub fn accounts(facts: &ClusterFacts, namespace: &str) -> BTreeSet<Account> {
+    let asked = facts.webhooks.iter().any(|w| name(w) == WEBHOOKS);
+    let mut found = BTreeSet::new();
+    for workload in &facts.workloads {
+        let Some(program) = workload.pointer("/spec/template").and_then(beside::program) else { continue };
+        if !program.ours || text(workload, "/metadata/namespace") != Some(namespace) {
+            continue;
         }
+        let roles: &[Role] = match program.component {
+            Component::Controller if asked => &[Role::Controller, Role::Webhook],
+            Component::Controller => &[Role::Controller],
+            Component::Speaker => &[Role::Speaker],
+        };
+        let name = text(workload, "/spec/template/spec/serviceAccountName").unwrap_or("default");
+        found.extend(roles.iter().map(|&role| Account { role, name: name.to_owned() }));
     }
+    found
 }
 
 /// One access right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Access {
-    /// Who needs it.
-    pub role: Role,
     /// The verb, such as `watch`.
     pub verb: &'static str,
     /// What it is on.
@@ -69,6 +88,8 @@ pub struct Rule {
     pub resource: &'static str,
     /// The subresource; empty for the resource itself.
     pub subresource: &'static str,
+    /// The object; empty for all of them.
+    pub name: &'static str,
     /// Whether it is needed in the namespace of the configuration only.
     pub namespaced: bool,
 }
@@ -220,10 +241,9 @@ fn others(facts: &ClusterFacts) -> Vec<Other> {
         let name_of = |c: &Value| matches!(text(c, "/name"), Some("controller" | "speaker"));
         let Some(main) = containers.iter().find(|c| name_of(c)) else { continue };
         let kind = text(workload, "/kind").unwrap_or("workload");
-        let native = list(main, "/env").iter().any(|e| {
-            e.get("name").and_then(Value::as_str) == Some("METALLB_BGP_TYPE")
-                && e.get("value").and_then(Value::as_str) == Some("native")
-        });
+        // MetalLB's manifests and its chart say it only of the other modes.
+        let mode = list(main, "/env").iter().find(|e| text(e, "/name") == Some("METALLB_BGP_TYPE"));
+        let native = mode.is_none_or(|mode| text(mode, "/value") == Some("native"));
         let namespace = text(workload, "/metadata/namespace").unwrap_or_default();
         found.push(Other {
             subject: format!("{kind} {namespace}/{}", name(workload)),
@@ -307,21 +327,25 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
 }
 
 fn access(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
-    let denied = facts.access.iter().filter(|(_, allowed)| !allowed);
+    let denied = facts.access.iter().filter(|(_, _, allowed)| !allowed);
     denied
-        .map(|(access, _)| {
-            let Rule { group, resource, subresource, namespaced } = access.rule;
+        .map(|(account, access, _)| {
+            let Rule { group, resource, subresource, name: _, namespaced } = access.rule;
             let whole = match subresource {
                 "" => resource.to_owned(),
                 sub => format!("{resource}/{sub}"),
             };
             let in_group = if group.is_empty() { String::new() } else { format!(" of {group}") };
             let place = if namespaced { format!(" in {namespace}") } else { String::new() };
+            let (severity, what_for) = match account.role {
+                Role::Webhook => (Severity::Warning, ", which the admission webhook needs"),
+                Role::Controller | Role::Speaker => (Severity::Error, ""),
+            };
             Finding::new(
-                Severity::Error,
-                format!("ServiceAccount {namespace}/{}", access.role.account()),
-                format!("it may not {} {whole}{in_group}{place}", access.verb),
-                "apply the roles and bindings of deploy/ferrolb.yaml",
+                severity,
+                format!("ServiceAccount {namespace}/{}", account.name),
+                format!("it may not {} {whole}{in_group}{place}{what_for}", access.verb),
+                "apply the roles and bindings of deploy/ferrolb.yaml, or upgrade the Helm release; docs/kubernetes.md says what each right is for",
             )
         })
         .collect()
@@ -468,10 +492,9 @@ mod tests {
     #[test]
     fn metallb_beside_us_is_named_with_what_it_would_do_to_traffic() {
         let mut facts = facts();
-        let native = json!([{"name": "METALLB_BGP_TYPE", "value": "native"}]);
         facts.workloads = vec![
             workload("Deployment", "localhost/ferrolb:1", json!([])),
-            workload("DaemonSet", "quay.io/metallb/speaker:v0.14", native),
+            workload("DaemonSet", "quay.io/metallb/speaker:v0.14", json!([])),
         ];
         let peer = Peer {
             name: "tor".into(),
@@ -511,6 +534,11 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!(found[0].subject, "DaemonSet metallb-system/speaker");
         assert_eq!(found[1].subject, "BGPAdvertisement metallb-system/all");
+        for (mode, warnings) in [("native", 1), ("frr", 0), ("frr-k8s", 0)] {
+            let env = json!([{"name": "METALLB_BGP_TYPE", "value": mode}]);
+            facts.workloads[1] = workload("DaemonSet", "quay.io/metallb/speaker:v0.14", env);
+            assert_eq!(cluster(&facts, &config, NAMESPACE).len(), 1 + warnings, "{mode}");
+        }
         facts.workloads.pop();
         assert_eq!(cluster(&facts, &config, NAMESPACE), []);
     }
@@ -542,16 +570,18 @@ mod tests {
     #[test]
     fn a_missing_right_is_named_with_its_account() {
         let mut facts = facts();
-        let rule = Rule { group: "", resource: "services", subresource: "status", namespaced: false };
-        let patch = Access { role: Role::Controller, verb: "patch", rule };
-        let secrets = Rule { group: "", resource: "secrets", subresource: "", namespaced: true };
+        let status =
+            Rule { group: "", resource: "services", subresource: "status", name: "", namespaced: false };
+        let secrets = Rule { group: "", resource: "secrets", subresource: "", name: "", namespaced: true };
+        let account = |role, name: &str| Account { role, name: name.to_owned() };
         facts.access = vec![
-            (patch, false),
-            (Access { role: Role::Speaker, verb: "watch", rule: secrets }, false),
-            (Access { role: Role::Speaker, verb: "list", rule: secrets }, true),
+            (account(Role::Controller, "controller"), Access { verb: "patch", rule: status }, false),
+            (account(Role::Speaker, "speaker"), Access { verb: "watch", rule: secrets }, false),
+            (account(Role::Speaker, "speaker"), Access { verb: "list", rule: secrets }, true),
+            (account(Role::Webhook, "controller"), Access { verb: "create", rule: secrets }, false),
         ];
         let found = said(&facts);
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
         assert!(
             found[0].contains("metallb-system/controller: it may not patch services/status ->"),
             "{found:?}"
@@ -560,5 +590,34 @@ mod tests {
             found[1].contains("metallb-system/speaker: it may not watch secrets in metallb-system"),
             "{found:?}"
         );
+        assert!(found[2].starts_with("warning ServiceAccount metallb-system/controller"), "{found:?}");
+    }
+
+    #[test]
+    fn accounts_are_those_of_our_workloads_whatever_their_names() {
+        let mut facts = facts();
+        let ours = |kind: &str, role: &str, account: Value| {
+            let mut made = workload(kind, "localhost/ferrolb:1", json!([]));
+            made["spec"]["template"]["spec"]["containers"][0]["args"] = json!([role, "--port=9120"]);
+            made["spec"]["template"]["spec"]["serviceAccountName"] = account;
+            made
+        };
+        let mut elsewhere = ours("DaemonSet", "speaker", json!("other"));
+        elsewhere["metadata"]["namespace"] = json!("elsewhere");
+        facts.workloads = vec![
+            ours("Deployment", "controller", json!("lb-metallb-controller")),
+            ours("DaemonSet", "speaker", Value::Null),
+            workload("DaemonSet", "quay.io/metallb/speaker:v0.14", json!([])),
+            elsewhere,
+        ];
+        let found = |facts: &ClusterFacts| {
+            accounts(facts, NAMESPACE).into_iter().map(|a| (a.role, a.name)).collect::<Vec<_>>()
+        };
+        let controller = (Role::Controller, "lb-metallb-controller".to_owned());
+        let speaker = (Role::Speaker, "default".to_owned());
+        assert_eq!(found(&facts), [controller.clone(), speaker.clone()]);
+        facts.webhooks = vec![json!({"metadata": {"name": WEBHOOKS}})];
+        let webhook = (Role::Webhook, "lb-metallb-controller".to_owned());
+        assert_eq!(found(&facts), [controller, webhook, speaker]);
     }
 }

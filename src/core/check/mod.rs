@@ -7,7 +7,7 @@ mod rights;
 
 use serde::Serialize;
 
-pub use cluster::{Access, ClusterFacts, Role, Rule, cluster};
+pub use cluster::{Access, Account, ClusterFacts, Role, Rule, accounts, cluster};
 pub use node::{Connection, Interface, Listener, NodeFacts, Plans, node};
 pub use rights::rights;
 

@@ -49,7 +49,7 @@ const SPEAKER_AT_HOME: [Right; 18] = [
     (METALLB, "ipaddresspools", "", READ),
     (METALLB, "l2advertisements", "", READ),
     (CORE, "secrets", "", READ),
-    (METALLB, "configurationstates", "", OWN),
+    (METALLB, "configurationstates", "", &["list", "watch", "create"]),
     (METALLB, "servicebgpstatuses", "", OWN),
     (METALLB, "servicel2statuses", "", OWN),
     (METALLB, "configurationstates", "status", &["patch"]),
@@ -62,17 +62,41 @@ const SPEAKER_AT_HOME: [Right; 18] = [
     ("apps", "controllerrevisions", "", READ),
 ];
 
-/// All rights that a role needs, one for each verb. Those of the admission webhook aren't among them: nothing but it needs
-/// them, and everything works without.
+const WEBHOOK: [Right; 2] = [
+    (CORE, "nodes", "", READ),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "", &["get", "patch"]),
+];
+const WEBHOOK_AT_HOME: [Right; 6] = [
+    (METALLB, "bfdprofiles", "", READ),
+    (METALLB, "bgpadvertisements", "", READ),
+    (METALLB, "bgppeers", "", READ),
+    (METALLB, "l2advertisements", "", READ),
+    (CORE, "secrets", "", &["get", "patch"]),
+    (CORE, "secrets", "", &["create"]),
+];
+
+/// The one object that a right is on, where it is: an account may have no more.
+fn name(role: Role, resource: &str, verb: &str) -> &'static str {
+    match (role, resource, verb) {
+        (Role::Webhook, "validatingwebhookconfigurations", _) => "metallb-webhook-configuration",
+        (Role::Webhook, "secrets", "get" | "patch") => "metallb-webhook-cert",
+        _ => "",
+    }
+}
+
+/// All rights that a role needs, one for each verb. Those of the webhook come to those of its controller.
 pub fn rights(role: Role) -> Vec<Access> {
     let (everywhere, at_home): (&[Right], &[Right]) = match role {
         Role::Controller => (&CONTROLLER, &CONTROLLER_AT_HOME),
+        Role::Webhook => (&WEBHOOK, &WEBHOOK_AT_HOME),
         Role::Speaker => (&SPEAKER, &SPEAKER_AT_HOME),
     };
     let all = everywhere.iter().map(|r| (*r, false)).chain(at_home.iter().map(|r| (*r, true)));
     all.flat_map(|((group, resource, subresource, verbs), namespaced)| {
-        let rule = Rule { group, resource, subresource, namespaced };
-        verbs.iter().map(move |&verb| Access { role, verb, rule })
+        verbs.iter().map(move |&verb| Access {
+            verb,
+            rule: Rule { group, resource, subresource, name: name(role, resource, verb), namespaced },
+        })
     })
     .collect()
 }

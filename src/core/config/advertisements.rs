@@ -119,7 +119,9 @@ fn read_attributes<'a>(form: &mut Form<'a>, spec: &Field<'a>, aliases: &Aliases)
     }
     let field = spec.get("communities");
     let mut unresolved = 0usize;
-    for (path, text) in form.distinct_texts(&field) {
+    let texts = form.distinct_texts(&field);
+    let has_aliases = texts.iter().any(|(_, text)| aliases.defines(text));
+    for (path, text) in texts {
         match aliases.resolve(text) {
             Ok(Community::Standard(community)) => _ = attributes.communities.insert(community),
             Ok(Community::Large(community)) => _ = attributes.large_communities.insert(community),
@@ -140,6 +142,11 @@ fn read_attributes<'a>(form: &mut Form<'a>, spec: &Field<'a>, aliases: &Aliases)
             "{count} communities are more than the {MOST_COMMUNITIES} that one route may have: remove some"
         );
         form.error(&field.path, text);
+    }
+    if has_aliases {
+        let standard = attributes.communities.iter().copied().map(Community::Standard);
+        let large = attributes.large_communities.iter().copied().map(Community::Large);
+        form.write_out("communities", Some(standard.chain(large).map(|c| c.to_string()).collect()));
     }
     attributes
 }

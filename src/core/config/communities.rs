@@ -28,6 +28,11 @@ pub(super) struct Unresolved {
 }
 
 impl Aliases {
+    /// Whether a valid object defines this alias.
+    pub fn defines(&self, text: &str) -> bool {
+        self.by_name.contains_key(text)
+    }
+
     /// What an advertisement's entry stands for: an alias comes before a literal.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! The schema names every field of the wrong type. To name the rest as well, the rules read what they can: a field of the
 //! wrong type reads as unset, and what a rule says of a field that the schema has already named is dropped.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::schema::{self, Finding};
@@ -18,6 +20,10 @@ pub(super) struct Form<'a> {
     by_schema: usize,
     /// Whether what it refers to is taken to be there, and to be valid: see [`compile_trusting`](super::compile_trusting).
     pub trusting: bool,
+    /// Whether it was valid once: what it refers to may have gone since.
+    pub was_valid: bool,
+    /// Members of `spec` that refer to other objects, and what says the same without them; `None`: nothing does.
+    written_out: Vec<(&'static str, Option<Value>)>,
 }
 
 impl<'a> Form<'a> {
@@ -25,7 +31,42 @@ impl<'a> Form<'a> {
     pub fn new(object: &'a ConfigObject) -> Form<'a> {
         let checked = schema::check(object);
         let by_schema = checked.errors.len();
-        Form { object, errors: checked.errors, warnings: checked.warnings, by_schema, trusting: false }
+        Form {
+            object,
+            errors: checked.errors,
+            warnings: checked.warnings,
+            by_schema,
+            trusting: false,
+            was_valid: false,
+            written_out: Vec::new(),
+        }
+    }
+
+    /// A form that was valid.
+    pub fn once_valid(object: &'a ConfigObject) -> Form<'a> {
+        Form { was_valid: true, ..Form::new(object) }
+    }
+
+    /// Notes what says the same as this member of `spec`, but refers to no other object: in this way the form stands by
+    /// itself once it is the last valid one.
+    pub fn write_out(&mut self, member: &'static str, value: Option<Value>) {
+        self.written_out.push((member, value));
+    }
+
+    /// The form with what it refers to written out; `None` where that is as it stands.
+    pub fn by_itself(self) -> Option<ConfigObject> {
+        if self.written_out.is_empty() {
+            return None;
+        }
+        let mut raw = Value::clone(&self.object.raw);
+        let spec = raw.get_mut("spec").and_then(Value::as_object_mut)?;
+        for (member, value) in self.written_out {
+            match value {
+                Some(value) => drop(spec.insert(member.to_owned(), value)),
+                None => drop(spec.remove(member)),
+            }
+        }
+        Some(ConfigObject { raw: Arc::new(raw), ..self.object.clone() })
     }
 
     /// The `spec`; nothing is set in one that isn't there or is no object.
@@ -48,9 +89,10 @@ impl<'a> Form<'a> {
         self.errors.push(Finding { field: Some(field.to_owned()), message: message.into() });
     }
 
-    /// Notes that what a field refers to isn't there, or isn't valid: an error, and a warning to who is trusting.
+    /// Notes that what a field refers to isn't there, or isn't valid: an error, but a warning to who is trusting, and for
+    /// a form that was valid once.
     pub fn missing(&mut self, field: &str, message: impl Into<String>) {
-        if self.trusting {
+        if self.trusting || self.was_valid {
             self.warning(field, message);
         } else {
             self.error(field, message);

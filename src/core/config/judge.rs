@@ -1,5 +1,6 @@
 //! The policy that holds for every kind: objects oldest first, each in its present form, else in its last valid one.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use super::LastValid;
@@ -62,10 +63,10 @@ impl<'a> Judge<'a> {
             let mut form = Form::new(object);
             form.trusting = self.trusting;
             let verdict = compile(&mut form);
-            let Form { errors, warnings, .. } = form;
-            self.report(&object.key, errors, warnings);
+            self.report(&object.key, take(&mut form.errors), take(&mut form.warnings));
             if verdict == Verdict::Accepted {
-                self.valid.insert(object.key.clone(), object.clone());
+                let valid = form.by_itself().map_or_else(|| object.clone(), Arc::new);
+                self.valid.insert(object.key.clone(), valid);
                 continue;
             }
             let last = before.get(&object.key);
@@ -84,17 +85,15 @@ impl<'a> Judge<'a> {
         left_out
     }
 
-    /// Shows the last valid form of an object, which has the object's age, and says whether it was taken.
+    /// Shows the last valid form of an object, which has the object's age, and says whether it was taken. It may say the same
+    /// as the present one: what either refers to may have gone.
     fn holds_still(
         object: &ConfigObject,
         last: &ConfigObject,
         compile: &mut impl FnMut(&mut Form<'_>) -> Verdict,
     ) -> bool {
-        if last.raw == object.raw && last.labels == object.labels {
-            return false;
-        }
         let last = ConfigObject { created: object.created, ..last.clone() };
-        compile(&mut Form::new(&last)) != Verdict::Rejected
+        compile(&mut Form::once_valid(&last)) != Verdict::Rejected
     }
 
     /// Reports what the schema says of an object that takes no part.

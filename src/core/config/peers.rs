@@ -359,9 +359,15 @@ fn read_password(
             "the password in the Secret {name:?} is empty, so that the session runs without one: fill it in"
         );
         form.warning(&reference.path, text);
+        form.write_out("passwordSecret", None);
         return None;
     }
     check_password(form, &reference.path, password);
+    // No JSON could hold another password.
+    if let Ok(text) = std::str::from_utf8(password) {
+        form.write_out("passwordSecret", None);
+        form.write_out("password", Some(text.into()));
+    }
     Some(Password::new(password))
 }
 

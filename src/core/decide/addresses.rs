@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct NodeAddresses {
     /// The services for whose sake the node answers for an address, and where; never empty.
     owned: BTreeMap<IpAddr, BTreeMap<ServiceKey, InterfaceSet>>,
     by_service: HashMap<ServiceKey, Record>,
+    /// Services whose addresses aren't answered for yet, whatever is decided: see [`hold`](NodeAddresses::hold).
+    held: HashSet<ServiceKey>,
     visited: u64,
 }
 
@@ -45,8 +47,9 @@ pub struct AddressChanges {
 impl NodeAddresses {
     /// Everything again; `None`: there is no such node (any more).
     pub fn rebuild(&mut self, decisions: &Decisions<'_>, node: Option<&Node>) -> AddressChanges {
-        let old = std::mem::take(self);
+        let mut old = std::mem::take(self);
         self.visited = old.visited;
+        self.held = std::mem::take(&mut old.held);
         if let Some(node) = node {
             for (service, _) in decisions.allocator.iter() {
                 self.look_at(decisions, node, service);
@@ -90,6 +93,21 @@ impl NodeAddresses {
         changes
     }
 
+    /// Answers for no address of a service, as if it had no local endpoints, from the next [`update`](Self::update) on.
+    pub fn hold(&mut self, key: ServiceKey) {
+        self.held.insert(key);
+    }
+
+    /// Ends that; whether it was so.
+    pub fn release(&mut self, key: &ServiceKey) -> bool {
+        self.held.remove(key)
+    }
+
+    /// Whether a service is held back.
+    pub fn is_held(&self, key: &ServiceKey) -> bool {
+        self.held.contains(key)
+    }
+
     /// The interfaces that answer for an address; `None`: none.
     pub fn interfaces(&self, address: IpAddr) -> Option<InterfaceSet> {
         self.owned.get(&address)?.values().cloned().reduce(InterfaceSet::union)
@@ -129,7 +147,11 @@ impl NodeAddresses {
                 self.disown(address, key);
             }
         }
-        let Some((record, owned)) = decide(decisions, node, key) else { return };
+        let Some((mut record, mut owned)) = decide(decisions, node, key) else { return };
+        if self.held.contains(key) {
+            owned.clear();
+            record.reason = record.reason.or(Some(Reason::NoLocalEndpoints));
+        }
         for (address, interfaces) in owned {
             self.owned.entry(address).or_default().insert(key.clone(), interfaces);
         }

@@ -282,13 +282,15 @@ impl Engine {
         }
         for key in services {
             let before = routes.reason(&key);
-            if *holding && before != Some(None) && becomes_local(&decisions, node, &key) {
-                if !routes.is_held(&key) {
-                    routes.hold(key.clone());
+            let comes = *holding && before != Some(None);
+            if !(comes && is_local(world, &key) && could_announce(&decisions, node, &key)) {
+                routes.release(&key);
+            } else if !routes.is_held(&key) {
+                routes.hold(key.clone());
+                // On layer 2 it may be waited for already.
+                if !outcome.held.contains(&key) {
                     outcome.held.push(key.clone());
                 }
-            } else {
-                routes.release(&key);
             }
             outcome.routes.extend(routes.update(&decisions, node, &key));
             if before != routes.reason(&key) {
@@ -309,7 +311,8 @@ impl Engine {
     /// A service that was held back is announced, if it still can be.
     pub fn release(&mut self, key: &ServiceKey) -> Outcome {
         let mut outcome = Outcome::default();
-        if self.routes.release(key) {
+        let held = [self.routes.release(key), self.addresses.release(key)];
+        if held.contains(&true) {
             let holding = std::mem::replace(&mut self.holding, false);
             self.decide(BTreeSet::from([key.clone()]), &mut outcome);
             self.holding = holding;
@@ -319,7 +322,7 @@ impl Engine {
 
     /// Layer 2: for all services, or for these.
     fn decide_addresses(&mut self, all: bool, services: &BTreeSet<ServiceKey>, outcome: &mut Outcome) {
-        let Engine { options, world, config, coverage, nodes, allocator, addresses, .. } = self;
+        let Engine { options, world, config, coverage, nodes, allocator, addresses, holding, .. } = self;
         let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
         let node = nodes.iter().find(|n| n.name == options.node);
         let mut told: BTreeSet<ServiceKey> = BTreeSet::new();
@@ -330,7 +333,16 @@ impl Engine {
         if all {
             note(addresses.rebuild(&decisions, node.map(|n| &**n)));
         } else if let Some(node) = node {
-            services.iter().for_each(|key| note(addresses.update(&decisions, node, key)));
+            for key in services {
+                let comes = *holding && addresses.reason(key) != Some(None);
+                if !(comes && is_local(world, key) && could_answer(&decisions, node, key)) {
+                    addresses.release(key);
+                } else if !addresses.is_held(key) {
+                    addresses.hold(key.clone());
+                    outcome.held.push(key.clone());
+                }
+                note(addresses.update(&decisions, node, key));
+            }
         }
         let announcements = told.into_iter().map(|key| {
             let now = announcement(addresses.reason(&key));
@@ -409,13 +421,23 @@ impl Engine {
     }
 }
 
-/// Whether a service is one whose local endpoints can be asked for, and the node could announce it now.
-fn becomes_local(decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> bool {
-    let service = decisions.world.service(key).filter(|s| s.local && s.health_check_node_port.is_some());
-    service.is_some_and(|service| {
+/// Whether a service is one whose local endpoints the node's proxy can be asked for.
+fn is_local(world: &World, key: &ServiceKey) -> bool {
+    world.service(key).is_some_and(|s| s.local && s.health_check_node_port.is_some())
+}
+
+/// Whether the node announces a service over BGP, as far as it is decided here.
+fn could_announce(decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> bool {
+    decisions.world.service(key).is_some_and(|service| {
         let decision = decisions.bgp(service, node);
         decision.reason_everywhere(decisions.peers_of(node)).is_none() && !decision.addresses.is_empty()
     })
+}
+
+/// The same for an address of the service on layer 2.
+fn could_answer(decisions: &Decisions<'_>, node: &Node, key: &ServiceKey) -> bool {
+    let service = decisions.world.service(key);
+    service.is_some_and(|s| decisions.layer2(s, node).addresses.iter().any(|(_, reason)| reason.is_none()))
 }
 
 fn announcement(reason: Option<Option<Reason>>) -> Announcement {

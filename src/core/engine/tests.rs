@@ -446,6 +446,46 @@ fn a_local_service_that_comes_to_the_node_is_held_until_it_is_released() {
 }
 
 #[test]
+fn on_layer_2_too_a_local_service_that_comes_to_the_node_is_held_until_it_is_released() {
+    let mut engine =
+        Engine::new(options(), Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}],
+                 "externalTrafficPolicy": "Local", "healthCheckNodePort": 30_000}});
+    let endpoints = |node: &str| {
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+               "metadata": {"name": "web", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+               "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": node}]})
+    };
+    let apply = |engine: &mut Engine, objects: &[Value]| {
+        engine.apply(objects.iter().map(|o| SourceChange::Apply(object(o))).collect(), None)
+    };
+    let web = ServiceKey::new("default", "web");
+    let answered = |engine: &Engine| engine.addresses().iter().count();
+    let config = [
+        config_object("v1beta1", "IPAddressPool", "p", json!({"addresses": ["198.18.0.0/15"]})),
+        config_object("v1beta1", "L2Advertisement", "a", json!({})),
+    ];
+    apply(&mut engine, &config);
+    apply(&mut engine, &[service, endpoints("n2")]);
+    engine.hold_new_locals();
+    let outcome = apply(&mut engine, &[endpoints(NODE)]);
+    assert_eq!((outcome.held, answered(&engine)), (vec![web.clone()], 0));
+    let why = Some(Some(Reason::NoLocalEndpoints));
+    assert_eq!(engine.addresses().reason(&web), why);
+    // It is asked about once, and a new configuration doesn't let it through.
+    assert!(apply(&mut engine, &[endpoints(NODE)]).held.is_empty());
+    apply(&mut engine, &[config_object("v1beta1", "L2Advertisement", "b", json!({}))]);
+    assert_eq!((engine.addresses().reason(&web), answered(&engine)), (why, 0));
+    let outcome = engine.release(&web);
+    assert_eq!((outcome.addresses.len(), answered(&engine)), (1, 1));
+    assert_eq!(outcome.layer2_announcements, [(web.clone(), Announcement::Announced)]);
+    // Giving it up doesn't wait.
+    assert_eq!(apply(&mut engine, &[endpoints("n2")]).addresses.len(), 1);
+    assert_eq!(answered(&engine), 0);
+}
+
+#[test]
 fn an_engine_that_does_not_choose_gives_what_status_gives_and_keeps_that_when_it_may() {
     let options = EngineOptions { keep_routes: false, ..options() };
     let mut engine =

@@ -37,6 +37,15 @@ pub enum Community {
     Large(LargeCommunity),
 }
 
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Community::Standard(community) => write!(f, "{community}"),
+            Community::Large(community) => write!(f, "large:{community}"),
+        }
+    }
+}
+
 /// Why a text is no community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommunityError {
@@ -91,6 +100,9 @@ mod tests {
         assert_eq!("large:4294967295:0:1".parse(), Ok(Community::Large(large)));
         // RFC 8092 section 5.
         assert_eq!(large.to_string(), "4294967295:0:1");
+        for text in ["1:2", "large:1:2:3"] {
+            assert_eq!(text.parse::<Community>().map(|c| c.to_string()), Ok(text.to_owned()));
+        }
         assert_eq!("1:2:3".parse::<Community>(), Err(CommunityError::Shape));
         assert_eq!("no-export".parse::<Community>(), Err(CommunityError::Shape));
         assert_eq!("big:1:2:3".parse::<Community>(), Err(CommunityError::NotLarge));

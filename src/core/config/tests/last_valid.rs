@@ -81,20 +81,54 @@ fn an_edit_into_a_conflict_keeps_the_form_before() {
 
 #[test]
 fn a_form_that_no_longer_holds_is_left_out_without_a_second_error() {
-    let peer = |more: &str| {
+    let objects = |second: &str| {
         format!(
-            "BGPPeer tor {{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {{name: pw}}, {more}}}"
+            "BGPPeer a@1 {{myASN: 1, peerASN: 2, peerAddress: {second}}}
+             BGPPeer b@2 {{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}}"
         )
     };
-    let before = compiled(&format!("Secret pw {{password: x}}\n{}", peer("")));
-    assert_eq!(before.config.peers.len(), 1);
-    let after = compiled_after(&peer("holdTime: soon"), &before.valid);
-    assert_eq!(places(&after.config.errors), ["tor: spec.holdTime", "tor: spec.passwordSecret"]);
-    assert_eq!((after.config.peers.len(), after.kept.len()), (0, 0));
-    // Once the Secret is back, so is the form.
-    let back =
-        compiled_after(&format!("Secret pw {{password: x}}\n{}", peer("holdTime: soon")), &after.valid);
+    let before = compiled(&objects("10.0.0.2"));
+    let after = compiled_after(&objects("10.0.0.1"), &before.valid);
+    assert_eq!(places(&after.config.errors), ["b: spec.peerAddress"]);
+    assert_eq!((after.config.peers.len(), after.kept.len()), (1, 0));
+    // Once the place is free, so is the form.
+    let back = compiled_after(&objects("10.0.0.2"), &after.valid);
     assert_eq!(back.config.peers, before.config.peers);
+}
+
+#[test]
+fn what_a_valid_form_refers_to_counts_as_it_was_when_that_goes() {
+    let peer = "BGPPeer tor {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {name: pw}, bfdProfile: fast}";
+    let route = "BGPAdvertisement a {communities: [red, rot, wide, '64512:7']}";
+    let all = format!(
+        "Secret pw {{password: x}}
+         BFDProfile fast {{}}
+         Community c {{communities: [{{name: red, value: '64512:1'}}, {{name: rot, value: '64512:1'}},
+           {{name: wide, value: 'large:1:2:3'}}]}}
+         {peer}\n{route}"
+    );
+    let before = compiled(&all);
+    assert_eq!(places(&before.config.errors), [""; 0]);
+    let bare = format!("{peer}\n{route}");
+    let mut after = compiled_after(&bare, &before.valid);
+    let missing =
+        ["spec.communities[0]", "spec.communities[1]", "spec.communities[2]"].map(|f| format!("a: {f}"));
+    let missing =
+        missing.into_iter().chain(["tor: spec.bfdProfile", "tor: spec.passwordSecret"].map(Into::into));
+    assert_eq!(places(&after.config.errors), missing.collect::<Vec<String>>());
+    for _ in 0..2 {
+        assert_eq!(after.config.peers, before.config.peers);
+        assert_eq!(after.config.bgp_advertisements, before.config.bgp_advertisements);
+        assert_eq!(after.kept.len(), 2);
+        after = compiled_after(&bare, &after.valid);
+    }
+    // An edit that breaks more doesn't end it either, and nothing remains of it once all is back.
+    let worse = compiled_after(&bare.replace("myASN: 1,", "myASN: 1, holdTime: soon,"), &after.valid);
+    assert_eq!(worse.config.peers, before.config.peers);
+    let changed = all.replace("password: x", "password: other").replace("64512:1", "64512:2");
+    let back = compiled_after(&changed, &worse.valid);
+    assert_eq!(back.config, compiled(&changed).config);
+    assert_ne!(back.config.peers, before.config.peers);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `ferrolb check` looks at in a cluster. Nothing is written, but for questions about access rights, which are asked by
 //! creating them.
 
-use ferrolb_core::check::{Access, ClusterFacts, Role, Rule, rights};
+use ferrolb_core::check::{Access, Account, ClusterFacts, Rule, accounts, rights};
 use futures::future::join_all;
 use kube::Client;
 use serde_json::{Value, json};
@@ -30,9 +30,12 @@ pub async fn gather(client: &Client, namespace: &str) -> ClusterFacts {
             let found = reader.all(kind, None, labels).await;
             workloads.extend(found.into_iter().filter(|w| labels == LABELS[0] || !has_label(w, LABELS[0])));
         }
+        // A release may have other labels.
+        let here = reader.all(kind, Some(namespace), "").await;
+        workloads.extend(here.into_iter().filter(|w| LABELS.iter().all(|label| !has_label(w, label))));
     }
     let slices = reader.all(&ENDPOINT_SLICE, Some(namespace), "").await;
-    let accounts = reader.all(&SERVICE_ACCOUNT, Some(namespace), "").await;
+    let there = reader.all(&SERVICE_ACCOUNT, Some(namespace), "").await;
     let mut facts = ClusterFacts {
         crds,
         webhooks: reader.all(&VALIDATING_WEBHOOK_CONFIGURATION, None, "").await,
@@ -44,10 +47,10 @@ pub async fn gather(client: &Client, namespace: &str) -> ClusterFacts {
         access: vec![],
         unread: vec![],
     };
-    for role in [Role::Controller, Role::Speaker] {
-        // Before an installation there is nobody whose rights could be missing.
-        if accounts.iter().any(|a| name(a) == role.account()) {
-            reader.access(role, namespace, &mut facts.access).await;
+    for account in accounts(&facts, namespace) {
+        // Of one that isn't there, the pods that can't be made tell.
+        if there.iter().any(|a| name(a) == account.name) {
+            reader.access(&account, namespace, &mut facts.access).await;
         }
     }
     facts.unread = reader.unread;
@@ -77,39 +80,41 @@ impl Reader<'_> {
         }
     }
 
-    /// Asks for each right of a role; after the first question that may not be asked, for none.
-    async fn access(&mut self, role: Role, namespace: &str, found: &mut Vec<(Access, bool)>) {
-        let wanted = rights(role);
+    /// Asks for each right that an account needs; after the first question that may not be asked, for none.
+    async fn access(&mut self, account: &Account, namespace: &str, found: &mut Vec<(Account, Access, bool)>) {
+        let wanted = rights(account.role);
+        let may = |client, access| may(client, access, namespace, &account.name);
         let (Some(first), rest) = (wanted.first(), wanted.get(1..).unwrap_or_default()) else { return };
-        let first = (*first, may(self.client, *first, namespace).await);
+        let first = (*first, may(self.client, *first).await);
         let mut answers = vec![first];
         if answers.iter().all(|(_, answer)| answer.is_ok()) {
             let client = self.client;
-            let rest = rest.iter().map(|right| async move { (*right, may(client, *right, namespace).await) });
+            let rest = rest.iter().map(|right| async move { (*right, may(client, *right).await) });
             answers.extend(join_all(rest).await);
         }
         for (right, answer) in answers {
             match answer {
-                Ok(allowed) => found.push((right, allowed)),
-                Err(why) => self.note(&format!("rights of the {}", role.account()), &why),
+                Ok(allowed) => found.push((account.clone(), right, allowed)),
+                Err(why) => self.note(&format!("rights of the ServiceAccount {}", account.name), &why),
             }
         }
     }
 }
 
-/// Whether a role's account may do that.
-async fn may(client: &Client, access: Access, namespace: &str) -> Result<bool, String> {
-    let Rule { group, resource, subresource, namespaced } = access.rule;
+/// Whether an account of this namespace may do that.
+async fn may(client: &Client, access: Access, namespace: &str, account: &str) -> Result<bool, String> {
+    let Rule { group, resource, subresource, name, namespaced } = access.rule;
     let place = if namespaced { namespace } else { "" };
     let question = json!({
         "apiVersion": SUBJECT_ACCESS_REVIEW.api_version(),
         "kind": SUBJECT_ACCESS_REVIEW.kind,
         "metadata": {},
         "spec": {
-            "user": format!("system:serviceaccount:{namespace}:{}", access.role.account()),
+            "user": format!("system:serviceaccount:{namespace}:{account}"),
             "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"],
             "resourceAttributes": {
                 "namespace": place, "verb": access.verb, "group": group, "resource": resource, "subresource": subresource,
+                "name": name,
             },
         },
     });
@@ -160,8 +165,14 @@ mod tests {
         put(&format!("{slices}/up"), slice("up", true));
         put(&format!("{slices}/down"), slice("down", false));
         put(
-            "/api/v1/namespaces/m/serviceaccounts/speaker",
-            json!({"metadata": {"name": "speaker", "namespace": "m"}}),
+            "/api/v1/namespaces/m/serviceaccounts/lb-speaker",
+            json!({"metadata": {"name": "lb-speaker", "namespace": "m"}}),
+        );
+        let container = json!({"name": "speaker", "image": "localhost/ferrolb:1", "args": ["speaker"]});
+        put(
+            "/apis/apps/v1/namespaces/m/daemonsets/lb-speaker",
+            json!({"metadata": {"name": "lb-speaker", "namespace": "m"},
+                   "spec": {"template": {"spec": {"serviceAccountName": "lb-speaker", "containers": [container]}}}}),
         );
         fake.refuse("/apis/metallb.io/v1beta1/metallbs", 404);
         fake.refuse("/apis/admissionregistration.k8s.io", 403);
@@ -173,7 +184,10 @@ mod tests {
         let unread: Vec<&str> = facts.unread.iter().map(|(what, _)| what.as_str()).collect();
         assert_eq!(
             unread,
-            ["validatingwebhookconfigurations.admissionregistration.k8s.io", "rights of the speaker"]
+            [
+                "validatingwebhookconfigurations.admissionregistration.k8s.io",
+                "rights of the ServiceAccount lb-speaker"
+            ]
         );
     }
 }

@@ -19,8 +19,8 @@ check: ## format, lints, unit tests, docs: offline, without root
 test: setup ## everything, live labs included (root; about half an hour)
 	$(PYTHON) testbed/suite.py
 
-test-kube: setup ## controller and speaker in a real Kubernetes cluster, which is built once in some 13 minutes (root)
-	$(PYTHON) testbed/tests/run.py kube_cache chart kube_deploy kube_demo kube_lab kube_controller kube_speaker conform_bgp conform_bgp_selectors conform_bgp_sessions conform_state conform_assignment conform_layer2 conform_webhook
+test-kube: setup ## of these the ones in a real Kubernetes cluster, which is built once in some 13 minutes (root)
+	$(PYTHON) testbed/suite.py binary once kube chart controller speaker metallb
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
 	$(PYTHON) testbed/conformance.py

@@ -38,10 +38,15 @@ def main():
     return 0
 
 
+def _build(_options):
+    cluster.prepare()
+    build.helm()
+
+
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("build", help="make ready what is made once").set_defaults(act=lambda _options: cluster.prepare())
+    verbs.add_parser("build", help="make ready what is made once").set_defaults(act=_build)
     up = verbs.add_parser("up", help="bring a cluster up and leave it standing")
     up.add_argument("name", nargs="?", default=DEFAULT)
     up.add_argument("--proxy", choices=("nftables", "iptables"), default="nftables", help="kube-proxy's mode")

@@ -2,7 +2,8 @@
 """`make test`: every stage, cheap ones first, each with its time and count.
 
 A stage fails when one of its tests fails, when one is skipped, and when it ran none at all. The
-suite goes on after a failed stage, so that one run shows all there is to repair.
+suite goes on after a failed stage, so that one run shows all there is to repair. Arguments are parts of names of stages: only these
+are run.
 """
 
 import os
@@ -43,36 +44,61 @@ class Outcome:
 
 
 def stages(cargo):
-    """All stages in their order."""
+    """All stages in their order. Unit tests and labs have one profile, so that dependencies are built once."""
+    profile = ["--locked", "--profile", "lab"]
     return [
         Stage("format", [cargo, "fmt", "--all", "--check"]),
-        *(lab(name) for name in ("topology", "measure", "runner", "packaging", "conformance")),
+        *(lab(name, name) for name in ("topology", "measure", "runner", "packaging", "conformance")),
         Stage("lints", [cargo, "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        Stage("unit tests", [cargo, "test", "--locked", "--workspace", "--no-fail-fast"], CARGO_RESULT),
+        Stage("unit tests", [cargo, "test", *profile, "--workspace", "--no-fail-fast"], CARGO_RESULT),
         Stage("docs", [cargo, "doc", "--locked", "--workspace", "--no-deps"], env={"RUSTDOCFLAGS": "-D warnings"}),
-        Stage("release build", [cargo, "build", "--locked", "--release", "--package", "ferrolb"]),
-        *(lab(name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "beside", "demo")),
+        Stage("binary", [cargo, "build", *profile, "--package", "ferrolb"]),
+        *(lab(name, name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "beside", "demo")),
+        Stage(ONCE, [PYTHON, "testbed/kubelab.py", "build"]),
+        *(lab(name, *modules) for name, modules in KUBE.items()),
     ]
 
 
-def lab(name):
-    """The stage of one module below `tests/`."""
-    return Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", name], PYTHON_RESULT)
+# Kubernetes and helm, which stay in the user's cache folder.
+ONCE = "built once"
+# The modules of one stage that want the same cluster share it.
+KUBE = {
+    "kube": ["kube_cache", "kube_lab"],
+    "chart": ["chart", "kube_deploy"],
+    "kube demo": ["kube_demo"],
+    "controller": ["kube_controller"],
+    "speaker": ["kube_speaker"],
+    "metallb's tests": [
+        "conform_bgp", "conform_bgp_selectors", "conform_bgp_sessions", "conform_state", "conform_assignment", "conform_layer2",
+        "conform_webhook",
+    ],
+}
 
 
-def main():
+def lab(name, *modules):
+    """The stage of modules below `tests/`, with the binary that was tested before."""
+    binary = build.target_folder() / "lab" / "ferrolb"
+    return Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", *modules], PYTHON_RESULT, {"FERROLB_BIN": str(binary)})
+
+
+def main(arguments):
     try:
         cargo = build.cargo()
     except build.BuildError as error:
         print(f"test: {error}", file=sys.stderr)
         return 1
-    outcomes = {stage.name: run(stage) for stage in stages(cargo)}
+    chosen = stages(cargo)
+    if arguments:
+        chosen = [stage for stage in chosen if any(part in stage.name for part in arguments)]
+    outcomes = {stage.name: run(stage) for stage in chosen}
     print("\n== summary")
     for name, outcome in outcomes.items():
         print(summary(name, outcome))
     total = Outcome(*(sum(getattr(o, part) for o in outcomes.values()) for part in ("passed", "failed", "skipped", "seconds")))
     good = all(outcome.good() for outcome in outcomes.values())
     print(summary("total", total))
+    if ONCE in outcomes:
+        print(f"{'without':<16} {total.seconds - outcomes[ONCE].seconds:7.1f} s  what is built once and kept")
     print("all passed" if good else "FAILED: " + ", ".join(name for name, o in outcomes.items() if not o.good()))
     return 0 if good else 1
 
@@ -113,4 +139,4 @@ def summary(name, outcome):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ test: setup ## everything, live labs included (root; about half an hour)
 	$(PYTHON) testbed/suite.py
 
 test-kube: setup ## of these the ones in a real Kubernetes cluster, which is built once in some 13 minutes (root)
-	$(PYTHON) testbed/suite.py binary once kube chart controller speaker metallb
+	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker metallb
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
 	$(PYTHON) testbed/conformance.py

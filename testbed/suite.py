@@ -65,6 +65,7 @@ ONCE = "built once"
 KUBE = {
     "kube": ["kube_cache", "kube_lab"],
     "chart": ["chart", "kube_deploy"],
+    "admission": ["kube_admission"],
     "kube demo": ["kube_demo"],
     "controller": ["kube_controller"],
     "speaker": ["kube_speaker"],

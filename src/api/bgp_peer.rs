@@ -33,14 +33,14 @@ pub struct BGPPeerSpec {
     pub dynamic_asn: Option<DynamicAsn>,
     /// The peer's address. Exactly one of `peerAddress` and `interface` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
+    #[schemars(extend("x-kubernetes-validations" = crate::rules::an_address()))]
     pub peer_address: Option<String>,
     /// The interface of an unnumbered session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// The local address of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
+    #[schemars(extend("x-kubernetes-validations" = crate::rules::an_address()))]
     pub source_address: Option<String>,
     /// The peer's TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub struct BGPPeerSpec {
     pub connect_time: Option<String>,
     /// The BGP identifier (RFC 6286) to use.
     #[serde(rename = "routerID", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [{"rule": crate::rules::AN_ADDRESS, "message": "not an IP address"}]))]
+    #[schemars(extend("x-kubernetes-validations" = crate::rules::an_address()))]
     pub router_id: Option<String>,
     /// The nodes that peer: those that match any of these; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]

@@ -14,8 +14,16 @@ use serde_json::{Value, json};
 pub(crate) const AN_AS_NUMBER: &str = "self > 0";
 
 /// On an address; empty is unset. `isIP()` takes no IPv4-mapped address, which Go does: such may be one.
-pub(crate) const AN_ADDRESS: &str =
-    "self == '' || isIP(self) || self.matches('^[0-9A-Fa-f:]*:[Ff]{4}:[0-9A-Fa-f.:]+$')";
+const AN_ADDRESS: &str = "self == '' || isIP(self) || self.matches('^[0-9A-Fa-f:]*:[Ff]{4}:[0-9A-Fa-f.:]+$')";
+
+/// The validation of an address.
+pub(crate) fn an_address() -> Value {
+    json!([{
+        "rule": AN_ADDRESS,
+        "message": "not an IP address",
+        "messageExpression": "'\"' + self + '\" is not an IP address'",
+    }])
+}
 
 /// Whether a text is a Go duration. One that isn't would be an error, which the API server raises for stored ones too.
 macro_rules! a_duration {

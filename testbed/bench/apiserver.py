@@ -1,23 +1,19 @@
 """The API server as a benchmark needs it: plain requests, plain watches, and its own count of requests."""
 import base64
 import json
-import re
 import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from inside import open_socket
+from kube import counts
 from kube.network import API_ADDRESS, CONTROL_PLANE
 
 PORT = 6443
 WRITERS = 6
 IDLE_SECONDS = 30.0
-WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
-REQUEST = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
-LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Failed(Exception):
@@ -84,12 +80,7 @@ class Api:
 
     def writes(self):
         """How many writes it has answered, by what: `PATCH services/status`; renewed Leases and what failed left out."""
-        found = Counter()
-        for labels, value in REQUEST.findall(self.call("GET", "/metrics")[0]):
-            of = dict(LABEL.findall(labels))
-            if of["verb"] in WRITES and of["code"].startswith("2") and of["resource"] != "leases":
-                found[f"{of['verb']} {of['resource']}{'/' + of['subresource'] if of['subresource'] else ''}"] += int(float(value))
-        return found
+        return counts.writes(self.call("GET", "/metrics")[0])
 
 
 class Watch(threading.Thread):

@@ -1,0 +1,435 @@
+"""What clients lose, request by request, while parts of a cluster fail, restart, move or go: FerroLB as it is shipped, under a steady load.
+
+Each request is a connection of its own (`kube/load.py`), and one that isn't answered within 0.9 s has failed.
+"""
+
+import base64
+import json
+import time
+import unittest
+import uuid
+
+from inventory import DUAL, IPV4
+from kube import counts, workload
+from kube.api import KINDS
+from kube.load import Load
+from kube.network import CONTROL_PLANE, NODES
+from labkit.wait import Seen, until
+from routes import RoutesCase, host
+from stand import ALL, ROUTERS, SECONDS, SESSIONS, SYSTEM, config
+from wire import Wire, elected
+
+AWAY_SECONDS = 60.0
+# The hold time of `stand.PEERS`, and what the router takes to put it into its kernel.
+HOLD_SECONDS, ROUTER_SECONDS = 9.0, 1.5
+# What a node's kube-proxy takes at most after an EndpointSlice has changed.
+PROXY_SECONDS = 2.0
+EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
+# How long a speaker may be away that is replaced.
+AWAY_LIMIT = 15.0
+# How long things are watched after all is as it was.
+AFTER_SECONDS = 5.0
+# What FerroLB writes, Events left out, which others write too.
+WRITTEN = ("IPAddressPool", "ConfigurationState", "ServiceBGPStatus", "BGPSessionState")
+OURS = {"services", "ipaddresspools", "configurationstates", "servicebgpstatuses", "servicel2statuses", "bgpsessionstates"}
+# Of each kind: what it can't be, and what it could be by its definition but not by its sense.
+BAD_SPECS = {
+    "BGPPeer": {
+        "text": "text",
+        "types": {"myASN": "many", "peerASN": [1], "peerAddress": 7},
+        "address": {"myASN": 64512, "peerASN": 64513, "peerAddress": "nowhere"},
+        "twin": {"myASN": 64512, "peerASN": 64513, "peerAddress": ROUTERS["tor"][1][0], "holdTime": "soon"},
+        "secret": {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.168.1.77", "passwordSecret": {"name": "absent"}},
+    },
+    "BGPAdvertisement": {
+        "list": [],
+        "types": {"aggregationLength": "wide", "peers": 5},
+        "community": {"communities": ["absent"]},
+    },
+    "IPAddressPool": {
+        "types": {"addresses": "10.0.0.0/8"},
+        "range": {"addresses": ["10.9.0.9-10.9.0.1"]},
+        "overlap": {"addresses": ["10.200.0.0/16"]},
+        "empty": {},
+    },
+    "L2Advertisement": {"types": {"interfaces": 5}},
+    "Community": {"types": {"communities": {"name": "a"}}, "value": {"communities": [{"name": "a", "value": "70000:1:1:1"}]}},
+    "BFDProfile": {"types": {"receiveInterval": "soon"}},
+}
+BAD_SERVICES = {
+    "address": ({"metallb.io/loadBalancerIPs": "nowhere"}, {}),
+    "pool": ({"metallb.io/address-pool": "absent"}, {}),
+    "legacy": ({}, {"loadBalancerIP": "300.1.1.1"}),
+}
+
+
+class Traffic(RoutesCase):
+    def serve(self, family=IPV4, **spec):
+        """A service that every router reaches and the client too, whose statuses are written."""
+        service = self.service(family, **spec)
+        self.wait_served(service, **({"local": True} if spec.get("externalTrafficPolicy") == "Local" else {}))
+        self.stand.wait_answers("client", service)
+        return service
+
+    def deploy(self, name, **options):
+        """Pods as one writes what isn't to be missed: an old one ends when the new one has been ready for a while; it is unready at once then,
+        and serves on until everybody has noticed.
+        """
+        made = workload.deployment(name, **options)
+        made["spec"]["minReadySeconds"] = 3
+        (web,) = made["spec"]["template"]["spec"]["containers"]
+        web["lifecycle"] = {"preStop": {"httpGet": {"path": "/ready?off", "port": 8080}}}
+        web["env"].append({"name": "DRAIN", "value": "6s"})
+        self.apply(made)
+        self.addCleanup(self.api.delete, "Deployment", name)
+        self.stand.wait_rollout("Deployment", name)
+
+    def load(self, address, where="client", **options):
+        running = Load(self.cluster, where, address, **options)
+        self.addCleanup(running.end)
+        return running
+
+    def wait_statuses(self, service, nodes=ALL):
+        def probe():
+            found = [s.get("status", {}) for s in self.api.list("ServiceBGPStatus", SYSTEM)]
+            seen = {s["node"] for s in found if s.get("serviceName") == service.name and s.get("peers")}
+            return Seen(seen == set(nodes), seen)
+
+        until(f"statuses of {service.name}", probe, SECONDS)
+
+    def lives(self):
+        """What changes with each new session of any router."""
+        return {(name, one): router.life(one) for name, router in self.stand.routers.items() for one in SESSIONS}
+
+    def written(self):
+        """The versions of all that FerroLB writes."""
+        found = {(kind, one["metadata"]["name"]): one["metadata"]["resourceVersion"] for kind in WRITTEN for one in self.api.list(kind, SYSTEM)}
+        services = {("Service", one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in self.api.list("Service", "default")}
+        events = {("Event", one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in self.api.list("Event", "default")
+                  if one["involvedObject"]["kind"] == "Service"}
+        return found | services | events
+
+    def wait_still(self):
+        """What FerroLB has written, once that has been the same for a while."""
+        seen = [self.written()]
+
+        def probe():
+            time.sleep(2.0)
+            seen.append(self.written())
+            return seen[-1] == seen[-2]
+
+        until("nothing is written any more", probe, SECONDS)
+        return seen[-1]
+
+    def hops(self, address):
+        known = {pair[":" in address]: node for node, pair in NODES.items()}
+        return {known.get(hop, hop) for hop in self.cluster.tor.next_hops(host(address))}
+
+    def wait_hops(self, address, nodes, seconds=SECONDS):
+        """When the tor's kernel had an address by way of exactly these nodes."""
+        until(f"{address} by way of {sorted(nodes)}", lambda: Seen(self.hops(address) == set(nodes), self.hops(address)), seconds, 0.02)
+        return time.monotonic()
+
+    def wait_ready(self, app, nodes, seconds=SECONDS):
+        """When exactly these nodes had ready endpoints of an app's services."""
+        def probe():
+            seen = {end["nodeName"] for part in self.api.list("EndpointSlice", "default") if part["metadata"]["labels"].get("kubernetes.io/service-name") == app
+                    for end in part["endpoints"] or [] if end["conditions"]["ready"]}
+            return Seen(seen == set(nodes), seen)
+
+        until(f"endpoints of {app} ready on {sorted(nodes)}", probe, seconds, 0.1)
+        return time.monotonic()
+
+    def tell(self, what, load, begun):
+        """Prints what a load has lost."""
+        lost = load.failed()
+        when = f", from {lost[0].at - begun:.2f} to {lost[-1].at - begun:.2f} s" if lost else ""
+        why = sorted({request.why for request in lost})
+        print(f"       {what}: {len(lost)} of {len(load.end())} requests lost{when}{': ' if why else ''}{'; '.join(why)}", flush=True)
+
+    def assert_none_lost(self, load, changes=0, since=0.0):
+        """No request has failed, but for those that were under way when the router's next hops changed: its kernel shares connections out
+        anew then. At most one for each of these changes.
+        """
+        failed = load.failed(since)
+        cut = [request for request in failed if request.why.endswith("once connected")]
+        self.assertEqual([request for request in failed if request not in cut], [])
+        self.assertLessEqual(len(cut), changes, cut)
+
+    def restart(self, kind, name):
+        """What `kubectl rollout restart` does; until it is over."""
+        stamp = {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": str(time.time())}}}}
+        self.api.patch(kind, name, {"spec": stamp}, SYSTEM)
+        self.stand.wait_rollout(kind, name, SYSTEM)
+
+
+class Api(Traffic):
+    def test_a_minute_without_the_api_costs_no_request_and_its_return_writes_nothing(self):
+        self.pool(DUAL)
+        self.advertise()
+        service, local = self.serve(DUAL), self.serve(DUAL, externalTrafficPolicy="Local")
+        for one in (service, local):
+            self.wait_statuses(one)
+        addresses = (*service.addresses, *local.addresses)
+        before, lives = self.wait_still(), self.lives()
+        loads = [self.load(address) for address in addresses]
+        begun = time.monotonic()
+        self.addCleanup(self.restart_proxies)
+        # One that leads, as everywhere where there are several, ends when it can't renew its Lease: it mustn't judge nodes by what it last saw.
+        for name in ("kube-apiserver", "kube-controller-manager"):
+            self.cluster.kill_program(CONTROL_PLANE, name)
+        strayed = {}
+        while time.monotonic() - begun < AWAY_SECONDS:
+            for address in addresses:
+                if (hops := self.hops(address)) != ALL:
+                    strayed[address, round(time.monotonic() - begun, 1)] = hops
+            for node in NODES:
+                self.assertEqual(self.cluster.in_ns(node, "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:17472/readyz"), "200")
+            time.sleep(0.5)
+        for name in ("kube-apiserver", "kube-controller-manager"):
+            self.cluster.start_program(CONTROL_PLANE, name)
+        self.cluster.wait_api()
+        back = time.monotonic()
+        # kube-proxy's watches may come back a minute later.
+        later = self.service(IPV4)
+        self.wait_served(later, reached=False)
+        self.wait_statuses(later)
+        print(f"       {time.monotonic() - back:.1f} s after the API's return a new service is told of by all", flush=True)
+        self.wait_still()
+        for address, load in zip(addresses, loads):
+            self.tell(f"{address}, the API away for {AWAY_SECONDS:g} s", load, begun)
+            self.assert_none_lost(load)
+        self.assertEqual(strayed, {})
+        self.assertEqual(self.lives(), lives)
+        after = self.written()
+        self.assertEqual({key: version for key, version in after.items() if key in before and key[0] != "IPAddressPool"},
+                         {key: version for key, version in before.items() if key[0] != "IPAddressPool"})
+        written = counts.writes(self.cluster.kubectl("get", "--raw", "/metrics"))
+        ours = {what: count for what, count in written.items() if what.split(" ")[1].split("/")[0] in OURS}
+        # The later service, made here, and what is told of it.
+        self.assertEqual(ours, {
+            "APPLY services": 1, "PATCH services/status": 1, "PATCH ipaddresspools/status": 1, "POST servicebgpstatuses": 3, "PATCH servicebgpstatuses/status": 3,
+        })
+
+    def restart_proxies(self):
+        """So that the next test needn't wait for their watches."""
+        for node in NODES:
+            self.cluster.kill_program(node, "kube-proxy", "TERM")
+            self.cluster.start_program(node, "kube-proxy")
+
+
+class Nodes(Traffic):
+    def test_a_node_without_power_costs_what_the_hold_time_allows(self):
+        self.pool()
+        self.advertise()
+        service, local = self.serve(), self.serve(externalTrafficPolicy="Local")
+        loads = {name: self.load(one.addresses[0]) for name, one in (("Cluster", service), ("Local", local))}
+        lost = "n3"
+        self.addCleanup(lambda: lost in self.cluster.lab.nodes or self.cluster.start_node(lost))
+        cut = time.monotonic()
+        self.cluster.poweroff(lost)
+        gone = {name: self.wait_hops(one.addresses[0], ALL - {lost}, 20.0) for name, one in (("Cluster", service), ("Local", local))}
+        unready = self.wait_ready(service.name, ALL - {lost})
+        self.cluster.start_node(lost)
+        for one in (service, local):
+            self.wait_served(one)
+        back = self.wait_ready(service.name, ALL)
+        time.sleep(AFTER_SECONDS)
+        for name, load in loads.items():
+            self.tell(f"{name}, power cut, routes gone after {gone[name] - cut:.1f} s, endpoints unready after {unready - cut:.1f} s, back after {back - cut:.1f} s", load, cut)
+            self.assertLess(gone[name] - cut, HOLD_SECONDS + ROUTER_SECONDS)
+            # The others share the clients out further.
+            self.assertLess(len(load.failed()), len(load.end()) * 0.6)
+        self.assert_none_lost(loads["Local"], 1, gone["Local"])
+        # Until Kubernetes has noticed, the other nodes' kube-proxies send to its pod.
+        self.assert_none_lost(loads["Cluster"], 1, unready + PROXY_SECONDS)
+
+    def test_a_node_that_is_drained_and_removed_costs_no_request(self):
+        self.pool()
+        self.advertise()
+        self.deploy("steady")
+        service, local = self.serve(app="steady"), self.serve(app="steady", externalTrafficPolicy="Local")
+        loads = {name: self.load(one.addresses[0]) for name, one in (("Cluster", service), ("Local", local))}
+        removed = "n3"
+        self.addCleanup(self.spread)
+        begun = time.monotonic()
+        # First the label that is made for this: the speaker's own pod isn't drained, and would announce for a minute after its node is gone.
+        self.api.label("Node", removed, {EXCLUDE: ""})
+        for one in (service, local):
+            self.wait_hops(one.addresses[0], ALL - {removed})
+        self.cluster.kubectl("drain", removed, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=60s")
+        left = time.monotonic()
+        self.api.delete("Node", removed)
+        self.addCleanup(lambda: removed in self.cluster.lab.nodes or self.cluster.start_node(removed))
+        self.cluster.poweroff(removed)
+        time.sleep(AFTER_SECONDS)
+        self.cluster.start_node(removed)
+        # Its pod is elsewhere now, and stays there.
+        self.wait_served(service)
+        time.sleep(AFTER_SECONDS)
+        for name, load in loads.items():
+            self.tell(f"{name}, a node excluded and drained after {left - begun:.1f} s, removed, and back", load, begun)
+        for load in loads.values():
+            self.assert_none_lost(load)
+
+
+    def spread(self):
+        """Pods on each node again: those that are there don't move, and count for where new ones go."""
+        for replicas in (0, len(NODES)):
+            self.api.patch("Deployment", "web", {"spec": {"replicas": replicas}})
+            self.stand.wait_rollout("Deployment", "web")
+            until("none too many", lambda: len(self.api.list("Pod", "default", "app=web")) == replicas, SECONDS)
+
+
+class Pods(Traffic):
+    def test_a_local_pod_moves_to_another_node_and_no_request_fails(self):
+        self.pool()
+        self.advertise()
+        self.deploy("mover", replicas=1, node="n2")
+        service = self.service(IPV4, app="mover", externalTrafficPolicy="Local")
+        self.wait_served(service, {"n2"}, local=True)
+        self.stand.wait_answers("client", service, {"n2"})
+        load = self.load(service.addresses[0])
+        begun = time.monotonic()
+        self.api.patch("Deployment", "mover", {"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/hostname": "n3"}}}}})
+        both = self.wait_hops(service.addresses[0], {"n2", "n3"})
+        one = self.wait_hops(service.addresses[0], {"n3"})
+        until("the old pod gone", lambda: len(self.api.list("Pod", "default", "app=mover")) == 1, SECONDS)
+        time.sleep(AFTER_SECONDS)
+        self.tell(f"a Local pod moved, both nodes after {both - begun:.1f} s, the new one alone after {one - begun:.1f} s", load, begun)
+        self.assert_none_lost(load, changes=2)
+        self.assertEqual({request.node for request in load.end() if request.at < begun}, {"n2"})
+        self.assertEqual({request.node for request in load.end() if request.at > one + 1.0}, {"n3"})
+
+
+class Restarts(Traffic):
+    def test_speakers_that_are_restarted_one_by_one(self):
+        self.pool()
+        self.advertise()
+        service, local = self.serve(), self.serve(externalTrafficPolicy="Local")
+        alone = self.service(IPV4, app="alone", externalTrafficPolicy="Local")
+        self.wait_served(alone, {"n2"}, local=True)
+        named = {"Cluster": service, "Local": local, "Local with one pod": alone}
+        loads = {name: self.load(one.addresses[0]) for name, one in named.items()}
+        begun = time.monotonic()
+        self.restart("DaemonSet", "speaker")
+        over = time.monotonic()
+        for one in (service, local):
+            self.wait_served(one)
+        self.wait_served(alone, {"n2"}, local=True)
+        done = time.monotonic()
+        time.sleep(AFTER_SECONDS)
+        print(f"       rolled out after {over - begun:.1f} s, all routes after {done - begun:.1f} s", flush=True)
+        for name, load in loads.items():
+            self.tell(f"{name}, speakers restarted", load, begun)
+        for name in ("Cluster", "Local"):
+            self.assert_none_lost(loads[name], changes=2 * len(NODES))
+        # Without a route while its one speaker is away.
+        lost = loads["Local with one pod"].failed()
+        self.assertLess(max(request.at for request in lost) - min(request.at for request in lost), AWAY_LIMIT)
+        for load in loads.values():
+            self.assertEqual(load.failed(done + 1.0), [])
+
+    def test_a_controller_that_is_restarted_costs_nothing(self):
+        self.pool()
+        self.advertise()
+        service = self.serve()
+        self.wait_statuses(service)
+        before, lives = self.wait_still(), self.lives()
+        load = self.load(service.addresses[0])
+        begun = time.monotonic()
+        self.restart("Deployment", "controller")
+        later = self.serve()
+        self.tell("the controller restarted", load, begun)
+        self.assert_none_lost(load)
+        self.assertEqual(self.lives(), lives)
+        after = self.written()
+        kept = {key: version for key, version in before.items() if key[0] != "IPAddressPool"}
+        self.assertEqual({key: after.get(key) for key in kept}, kept)
+        self.assertNotEqual(later.addresses, service.addresses)
+
+
+class Stopped(Traffic):
+    def test_while_ferrolb_is_stopped_nobody_answers_on_the_wire(self):
+        name = self.pool(name="wire", prefixes=("192.168.1.240-192.168.1.250", "fd00:1::240-fd00:1::250"))
+        self.apply(config("L2Advertisement", "wire", {"ipAddressPools": [name]}))
+        service = self.service(DUAL)
+        wire, owner = Wire(self.cluster), elected(service.addresses[0])
+        for address in service.addresses:
+            wire.wait(address, owner)
+            wire.wait_pods(address, NODES)
+        self.addCleanup(self.start)
+        self.stop()
+        # The client's kernel knows from before where they are.
+        self.cluster.in_ns("lan", "ip", "neighbour", "flush", "dev", "eth0")
+        for address in service.addresses:
+            wire.wait(address)
+            self.assertEqual(wire.fetch(address), "")
+        self.start()
+        for address in service.addresses:
+            wire.wait(address, owner)
+            wire.wait_pods(address, NODES)
+        self.assertEqual(self.addresses(service.name, 2), service.addresses)
+
+    def stop(self):
+        self.api.patch("DaemonSet", "speaker", {"spec": {"template": {"spec": {"nodeSelector": {"nobody": "has"}}}}}, SYSTEM)
+        self.api.patch("Deployment", "controller", {"spec": {"replicas": 0}}, SYSTEM)
+        until("no pod of FerroLB", lambda: not self.api.list("Pod", SYSTEM, "app=metallb"), SECONDS)
+
+    def start(self):
+        self.api.patch("DaemonSet", "speaker", {"spec": {"template": {"spec": {"nodeSelector": {"nobody": None}}}}}, SYSTEM)
+        self.api.patch("Deployment", "controller", {"spec": {"replicas": 1}}, SYSTEM)
+        self.stand.wait_rollout("DaemonSet", "speaker", SYSTEM)
+        self.stand.wait_rollout("Deployment", "controller", SYSTEM)
+
+
+class Bad(Traffic):
+    def test_objects_that_no_api_server_lets_pass_change_nothing_and_are_named(self):
+        self.pool(DUAL)
+        self.advertise()
+        service = self.serve(DUAL)
+        self.wait_statuses(service)
+        before, lives = self.wait_still(), self.lives()
+        loads = [self.load(address) for address in service.addresses]
+        begun = time.monotonic()
+        bad = {(kind, f"bad-{what}"): spec for kind, specs in BAD_SPECS.items() for what, spec in specs.items()}
+        for (kind, name), spec in bad.items():
+            self.addCleanup(self.api.delete, kind, name, SYSTEM)
+            self.put(kind, name, spec)
+        self.apply(*(workload.service(f"bad-{what}", app="web", annotations=annotations, **spec) for what, (annotations, spec) in BAD_SERVICES.items()))
+
+        def named():
+            text = " ".join(one.get("status", {}).get("errorSummary", "") for one in self.api.list("ConfigurationState", SYSTEM))
+            silent = [key for key in bad if f"{key[0]} {SYSTEM}/{key[1]}" not in text]
+            return Seen(not silent, (silent, text))
+
+        until("each is named", named, SECONDS)
+        for what in BAD_SERVICES:
+            until(f"an event of bad-{what}", lambda name=f"bad-{what}": self.stand.events(name, "AllocationFailed"), SECONDS)
+        # What stands goes on, and what comes is taken.
+        later = self.serve()
+        self.wait_statuses(later)
+        for (kind, name) in bad:
+            self.api.delete(kind, name, SYSTEM)
+        until("all valid again", lambda: Seen(set(self.stand.results().values()) == {"Valid"}, self.stand.results()), SECONDS)
+        for address, load in zip(service.addresses, loads):
+            self.tell(f"{address}, bad objects", load, begun)
+            self.assert_none_lost(load)
+        self.assertEqual(self.lives(), lives)
+        kept = {key: version for key, version in before.items() if key[0] not in ("IPAddressPool", "ConfigurationState")}
+        after = self.written()
+        self.assertEqual({key: after.get(key) for key in kept}, kept)
+
+    def put(self, kind, name, spec):
+        """Puts an object straight into etcd, past all validation."""
+        group, plural = KINDS[kind]
+        version = group.removeprefix("apis/")
+        meta = {"name": name, "namespace": SYSTEM, "uid": str(uuid.uuid4()), "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "generation": 1}
+        key = f"/registry/{version.split('/')[0]}/{plural}/{SYSTEM}/{name}"
+        pair = {"key": key, "value": json.dumps({"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec})}
+        document = json.dumps({what: base64.b64encode(text.encode()).decode() for what, text in pair.items()})
+        self.cluster.in_ns(CONTROL_PLANE, "curl", "-sSf", "-m", "10", "-d", document, "http://127.0.0.1:2379/v3/kv/put")
+
+
+if __name__ == "__main__":
+    unittest.main()

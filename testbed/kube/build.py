@@ -71,7 +71,7 @@ def metallb():
 
 
 def _build_metallb(draft):
-    say(f"building MetalLB {metallb_version()}, once: 2 to 5 minutes on two cores")
+    say(f"building MetalLB {metallb_version()}, once: 4 to 8 minutes on two cores")
     packages = [f"{METALLB_MODULE}/{component}" for component in ("controller", "speaker")]
     go(["build", *FLAGS, "-ldflags", "-s -w", "-o", f"{draft}/", *packages], METALLB)
     source = go(["list", "-m", "-f", "{{.Dir}}", METALLB_MODULE], METALLB, capture=True).strip()

@@ -354,7 +354,9 @@ impl Ledger {
             let write = Write::Status { subject: subject.clone(), name: own.name.clone(), patch };
             return Some((write, Some(content)));
         }
-        let surplus = all.iter().find(|other| {
+        // A component has one object of its configuration, of one name.
+        let may_be_twice = *subject != Subject::Configuration;
+        let surplus = all.iter().filter(|_| may_be_twice).find(|other| {
             other.name != own.name
                 && (other.node == self.identity.node || matches!(subject, Subject::ServiceL2(_)))
         });

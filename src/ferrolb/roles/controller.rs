@@ -47,6 +47,8 @@ use crate::shell::telemetry::metrics::Metrics;
 const LEASE_NAME: &str = "ferrolb-controller";
 /// How long until a definition that couldn't be made is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same where the API server said no.
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_millis(800);
 
@@ -151,6 +153,7 @@ async fn work(
 async fn define_sessions(client: Client) {
     let act = Act::Create(ferrolb_api::bgp_session_state::crd());
     let write = Write { kind: &CUSTOM_RESOURCE_DEFINITION, namespace: "".into(), act };
+    let mut refused = false;
     loop {
         match write.perform(&client).await {
             Answer::Written(_) => {
@@ -163,13 +166,17 @@ async fn define_sessions(client: Client) {
             }
             Answer::Conflict => return,
             Answer::Unreachable(_) => tokio::time::sleep(RETRY).await,
-            Answer::Gone | Answer::Refused(_) => {
-                warn!(
-                    event = "definitionNotMade",
-                    kind = "BGPSessionState",
-                    "it may not be made: speakers don't tell of their sessions in objects"
-                );
-                return;
+            answer @ (Answer::Gone | Answer::Refused(_)) => {
+                if !refused {
+                    warn!(
+                        event = "definitionNotMade",
+                        kind = "BGPSessionState",
+                        answer = %answer,
+                        "it may not be made: until it is, speakers don't tell of their sessions in objects"
+                    );
+                }
+                refused = true;
+                tokio::time::sleep(RETRY_REFUSED).await;
             }
         }
     }
@@ -216,6 +223,8 @@ struct Controller {
     clock: Instant,
     keeper: Keeper,
     election: Election,
+    /// Why the Lease couldn't be written last, as it was said.
+    lease_not_written: Option<String>,
     /// Whether everything there is was seen.
     complete: bool,
     leading: bool,
@@ -259,6 +268,7 @@ impl Controller {
             clock: Instant::now(),
             keeper: Keeper::new(engine, class, namespace.clone()),
             election: Election::new(me, Timing::default()),
+            lease_not_written: None,
             complete: false,
             leading: false,
             beside: Beside::new(namespace.clone()),
@@ -408,11 +418,18 @@ impl Controller {
             Ok(Ended::Lease(Answer::Written(object))) => {
                 let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
                 let spec = object.get("spec").cloned().unwrap_or_default();
+                self.lease_not_written = None;
                 self.election.wrote(Lease::read(version.unwrap_or_default(), &spec), now);
             }
             Ok(Ended::Lease(answer)) => {
-                if !matches!(answer, Answer::Conflict) {
-                    warn!(event = "leaseNotWritten", answer = ?answer, "tried again in 2 s; after 10 s without, this controller stops writing");
+                let why = answer.to_string();
+                if !matches!(answer, Answer::Conflict) && self.lease_not_written.as_ref() != Some(&why) {
+                    warn!(
+                        event = "leaseNotWritten",
+                        answer = why,
+                        "tried again every 2 s; after 10 s without, this controller stops writing"
+                    );
+                    self.lease_not_written = Some(why);
                 }
                 self.election.failed();
             }
@@ -421,7 +438,7 @@ impl Controller {
                 self.keeper.owned_by(json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }));
             }
             Ok(Ended::Pod(answer)) => {
-                warn!(event = "ownPodUnknown", answer = ?answer, "the own Pod can't be read: the ConfigurationState gets no owner, and stays when the Pod goes");
+                warn!(event = "ownPodUnknown", answer = %answer, "the own Pod can't be read: the ConfigurationState gets no owner, and stays when the Pod goes");
             }
             Err(e) => error!(event = "writePanicked", error = %e, "please report this"),
         }

@@ -321,7 +321,7 @@ impl Keeper {
     }
 
     fn tell_once(&mut self, answer: &Answer) {
-        let text = format!("{answer:?}");
+        let text = answer.to_string();
         if text == self.told {
             return;
         }
@@ -333,7 +333,7 @@ impl Keeper {
                 )
             }
             _ => {
-                warn!(event = "webhookNotConfigured", answer = ?answer, "the ValidatingWebhookConfiguration {CONFIGURATION} can't be seen to: where it is there, the API server may not trust this webhook")
+                warn!(event = "webhookNotConfigured", answer = %answer, "the ValidatingWebhookConfiguration {CONFIGURATION} can't be seen to: where it is there, the API server may not trust this webhook")
             }
         }
         self.told = text;

@@ -16,7 +16,7 @@ use ferrolb_core::types::{NodeName, ServiceKey};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::shell::kube::kinds::LEASE;
 use crate::shell::kube::{Act, Answer, Seen, Write};
@@ -44,6 +44,8 @@ pub struct Teller {
     live: Option<BTreeSet<NodeName>>,
     /// Services to be judged.
     unseen: BTreeSet<ServiceKey>,
+    /// Whether it was said that the Lease may not be written.
+    refused: bool,
 }
 
 impl Teller {
@@ -60,6 +62,7 @@ impl Teller {
             unannounced: Unannounced::default(),
             live: None,
             unseen: BTreeSet::new(),
+            refused: false,
         }
     }
 
@@ -149,12 +152,19 @@ impl Teller {
         self.under_way = None;
         match answer {
             Answer::Written(object) => {
+                self.refused = false;
                 let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
                 let spec = object.get("spec").cloned().unwrap_or_default();
                 self.election.wrote(Lease::read(version.unwrap_or_default(), &spec), self.clock.elapsed());
             }
-            // Another one was faster; or it can't be written, and nobody tells.
-            _ => self.election.failed(),
+            answer => {
+                // Another one may have been faster.
+                if matches!(answer, Answer::Refused(_)) && !self.refused {
+                    self.refused = true;
+                    warn!(event = "leaseRefused", lease = NAME, answer = %answer, "Services that no node announces aren't told of by this speaker");
+                }
+                self.election.failed();
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One write to the API server, and what became of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,17 @@ pub enum Answer {
     Refused(String),
     /// Nobody answered, or too busy to.
     Unreachable(String),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Answer::Written(_) => "it is written",
+            Answer::Gone => "there is no such object",
+            Answer::Conflict => "it has changed since",
+            Answer::Refused(why) | Answer::Unreachable(why) => why,
+        })
+    }
 }
 
 impl Write {

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """`make bench-kube`: controller and speaker beside a plain watch client, at a real API server with 10,000 Services (root).
 
-    kubebench.py [--standing N] [--services N] [--speakers N] [--out FILE]
+    kubebench.py [--standing N] [--services N] [--speakers N] [--only PART] [--out FILE]
 
 etcd and an API server are real; there are no kubelets, and the Nodes are objects only, since nothing but the API's share is measured
-here. The router is a sink that notes when routes come. Writes docs/benchmarks-kube.md and its figures in docs/benchmarks/kube.json.
+here. The router is a sink that notes when routes come. Only for the rolling update there is a whole cluster. Writes docs/benchmarks-kube.md and its figures in docs/benchmarks/kube.json.
 """
 import argparse
 import contextlib
@@ -17,12 +17,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import kubereport  # noqa: E402
+import kuberollout  # noqa: E402
 from apiserver import Api, Watch  # noqa: E402
 from inside import cpu_seconds, open_socket, resident_mib  # noqa: E402
 from kube import cluster as kube_cluster  # noqa: E402
@@ -30,6 +32,7 @@ from kube.cluster import Cluster  # noqa: E402
 from kube.network import LAN  # noqa: E402
 from labkit import build  # noqa: E402
 from labkit.runner import LabError  # noqa: E402
+from labkit.wait import Seen as Have  # noqa: E402
 from labkit.wait import until  # noqa: E402
 from sink import Sink  # noqa: E402
 
@@ -44,9 +47,13 @@ FLEET_SERVICES = 1000
 # The default is 25 writes a second and node, so that a burst leaves the API server alone; here the API server is what limits them.
 # And nobody runs kube-proxy here, which a Local Service would be waited for with.
 SPEAKER = ("--status-writes=1000", "--wait-for-kube-proxy=false")
+# Of many speakers each writes as it does by default: with no bound the API server would be asked for more than it can answer in time.
+OF_MANY = ("--wait-for-kube-proxy=false",)
 PATIENCE = 900.0
 IDLE_SECONDS = 60
-QUIET_SECONDS = 10
+# A restart of the router that is over before a session's end is told of, and one that isn't.
+SHORT_SECONDS, LONG_SECONDS = 10.0, 60.0
+SETTLED_SECONDS = 35.0
 
 
 def main():
@@ -54,22 +61,38 @@ def main():
     parser.add_argument("--standing", type=int, default=5000)
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--speakers", type=int, default=50)
+    parser.add_argument("--only", choices=("fleet", "rollout"), help="only the many speakers, or the rolling update; the other tables stay as they are")
     parser.add_argument("--out", type=Path, default=kubereport.DOCUMENT, help="another document; its figures lie beside it")
     args = parser.parse_args()
     kube_cluster.prepare()
     begun, load = time.monotonic(), os.getloadavg()[0]
     command = " ".join([f"{HERE.relative_to(HERE.parents[1])}/kubebench.py", *sys.argv[1:]])
-    results = {"command": command, "date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
-    with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster.api_alone(NODE, "lan"))
-        bench = stack.enter_context(contextlib.closing(Bench(cluster)))
-        for act in (bench.prepare, bench.api_alone, bench.single, lambda: bench.standing(args.standing), bench.endpoints, lambda: bench.many(args.services), bench.again, lambda: bench.fleet(args.speakers)):
-            for name, row in act() or ():
-                results[name] = row
-                print(f"{name}: {json.dumps(row)}", flush=True)
-    results["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    run = {"command": command, "date": datetime.date.today().isoformat(), "kubernetes": kube_cluster.build.version(), "cpus": os.cpu_count(), "load_before": round(load, 1)}
+    results = kubereport.figures() if args.only else run
+    rows = {}
+    if args.only != "rollout":
+        with contextlib.ExitStack() as stack:
+            cluster = stack.enter_context(Cluster.api_alone(NODE, "lan"))
+            bench = stack.enter_context(contextlib.closing(Bench(cluster)))
+            one = (bench.api_alone, bench.single, lambda: bench.standing(args.standing), bench.endpoints)
+            most = () if args.only else (*one, lambda: bench.many(args.services), bench.again)
+            for act in (bench.prepare, *most, lambda: bench.fleet(args.speakers)):
+                take(rows, act())
+    if args.only != "fleet":
+        take(rows, kuberollout.rollout())
+    run["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    if args.only:
+        rows[args.only]["run"] = run
+    results |= rows
     kubereport.write(results, args.out)
     print(f"{args.out} has the tables")
+
+
+def take(rows, found):
+    """Adds what a step has found, and prints it."""
+    for name, row in found or ():
+        rows[name] = row
+        print(f"{name}: {json.dumps(row)}", flush=True)
 
 
 class Role:
@@ -241,36 +264,65 @@ class Bench:
 
     def fleet(self, count):
         """Many speakers at one API server, and a router that restarts: what they write, and what passes on the API server's link."""
+        load = os.getloadavg()[0]
+        with self.speakers(count, FLEET_SERVICES) as fleet:
+            # The same time without and with a restart.
+            idle = self.meanwhile(lambda: time.sleep(SHORT_SECONDS))
+            restarts = [self.restart(fleet, seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS)]
+            yield "fleet", {
+                "speakers": count, "services": FLEET_SERVICES, "load_before": round(load, 1), **fleet.start,
+                "resident_mib": statistics.median(role.figures()["resident_mib"] for role in fleet.roles), "idle": idle, "restarts": restarts,
+            }
+
+    @contextlib.contextmanager
+    def speakers(self, count, services):
+        """As many speakers as that, each a node's of its own, once each has announced and told of each of that many Services."""
         self.clear()
         self.stop()
-        self.api.create_all(SERVICES, map(service, self.names(FLEET_SERVICES)))
+        self.api.create_all(SERVICES, map(service, self.names(services)))
         names = [f"fleet-{n}" for n in range(count)]
         self.cluster.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}} for name in names])
-        router = Router(self.cluster.lab)
         with contextlib.ExitStack() as stack:
+            router = Router(self.cluster.lab, count, services)
             stack.callback(router.close)
             controller = Role(self.cluster, "cp", "controller", "--webhook-mode=disabled")
             stack.callback(controller.stop)
-            before, begun = self.api.writes(), time.monotonic()
-            speakers = [Role(self.cluster, NODE, "speaker", *SPEAKER, node=name) for name in names]
-            for speaker in speakers:
-                stack.callback(speaker.stop)
-            until("all routes of all", lambda: router.complete(count, FLEET_SERVICES), PATIENCE)
+            before, octets, begun = self.api.writes(), self.link(), time.monotonic()
+            roles = [Role(self.cluster, NODE, "speaker", *OF_MANY, node=name) for name in names]
+            for role in roles:
+                stack.callback(role.stop)
+            router.wait()
             announced = time.monotonic() - begun
-            self.wait_statuses(FLEET_SERVICES * count)
+            self.wait_statuses(services * count)
             written = time.monotonic() - begun
             self.quiet()
-            start = difference(self.api.writes(), before)
-            resident = statistics.median(role.figures()["resident_mib"] for role in speakers)
-            before, octets, begun = self.api.writes(), self.link(), time.monotonic()
-            router.restart()
-            until("all routes of all again", lambda: router.complete(count, FLEET_SERVICES), PATIENCE)
-            back = time.monotonic() - begun
-            time.sleep(QUIET_SECONDS)
-            flap = difference(self.api.writes(), before)
-            sent = self.link() - octets
-        yield "fleet", {"speakers": count, "services": FLEET_SERVICES, "announced_seconds": round(announced, 1), "statuses_seconds": round(written, 1), "writes_at_start": start,
-                        "resident_mib": resident, "router_restart": {"back_seconds": round(back, 1), "writes": flap, "octets_from_the_api_server": sent}}
+            yield Fleet(router, roles, {
+                "announced_seconds": round(announced, 1), "statuses_seconds": round(written, 1), "writes": difference(self.api.writes(), before),
+                "octets": self.link() - octets,
+            })
+
+    def restart(self, fleet, seconds):
+        """The router is away for that long: how soon after it all routes are back, and what came of it."""
+        back = []
+
+        def act():
+            fleet.router.close()
+            time.sleep(seconds)
+            fleet.router.listen()
+            begun = time.monotonic()
+            fleet.router.wait()
+            back.append(time.monotonic() - begun)
+
+        return {"away_seconds": seconds, **self.meanwhile(act), "back_seconds": round(back[0], 1)}
+
+    def meanwhile(self, act):
+        """What is written and what the API server sends from now until `act` is over and nothing has been written for a while."""
+        before, octets, begun = self.api.writes(), self.link(), time.monotonic()
+        act()
+        # What is told of a session comes up to that much later.
+        time.sleep(SETTLED_SECONDS)
+        self.quiet()
+        return {"writes": difference(self.api.writes(), before), "octets": self.link() - octets, "seconds": round(time.monotonic() - begun, 1)}
 
     # What the steps are made of
 
@@ -344,50 +396,69 @@ class Bench:
 
     def quiet(self):
         """Until nothing has been written for a while."""
-        before = self.api.writes()
-        for _ in range(60):
-            time.sleep(2.0)
-            now = self.api.writes()
-            if now == before:
-                return
-            before = now
+        seen = [self.api.writes()]
+
+        def probe():
+            seen.append(self.api.writes())
+            return seen[-1] == seen[-2]
+
+        until("nothing is written any more", probe, PATIENCE, 2.0)
 
     def link(self):
-        """Octets that the control plane's namespace has sent."""
-        return int(self.cluster.in_ns("cp", "cat", "/sys/class/net/eth0/statistics/tx_bytes"))
+        """Octets that the control plane has sent over its link, to all speakers that is."""
+        (link,) = json.loads(self.cluster.in_ns("cp", "ip", "-json", "-stats", "link", "show", "eth0"))
+        return link["stats64"]["tx"]["bytes"]
 
 
 class Router:
-    """A router with many peers; `restart` closes all its sessions and takes new ones."""
+    """A router with many peers, each of which is to bring it so many routes; peers are refused between `close` and `listen`."""
 
-    def __init__(self, lab):
-        self.sinks, self.closed = [], False
-        self.listener = open_socket(lab, "lan", socket.AF_INET, socket.SOCK_STREAM)
+    def __init__(self, lab, peers, routes):
+        self.lab, self.peers, self.routes = lab, peers, routes
+        self.sinks = []
+        self.listen()
+
+    def listen(self):
+        self.listener = open_socket(self.lab, "lan", socket.AF_INET, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((LAN[0], 179))
         self.listener.listen(128)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self._accept, daemon=True)
+        self.accepting.start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
-            while not self.closed:
+            while True:
                 connection = self.listener.accept()[0]
                 self.sinks.append(Sink(lambda connection=connection: connection, router_id=LAN[0]))
 
-    def complete(self, peers, routes):
-        return sum(1 for sink in list(self.sinks) if not sink.ended and sink.announced - sink.withdrawn >= routes) >= peers
+    def wait(self):
+        """Until all have brought all."""
+        def probe():
+            complete = sum(1 for sink in self.sinks if not sink.ended and sink.announced - sink.withdrawn >= self.routes)
+            return Have(complete >= self.peers, f"{complete} of {self.peers} peers with all routes")
 
-    def restart(self):
+        until("all routes of all", probe, PATIENCE)
+
+    def close(self):
+        # Closing alone wouldn't wake the threads that wait there.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join()
+        self.listener.close()
         old, self.sinks = self.sinks, []
         for sink in old:
             with contextlib.suppress(OSError):
                 sink.connection.shutdown(socket.SHUT_RDWR)
             sink.close()
 
-    def close(self):
-        self.closed = True
-        self.restart()
-        self.listener.close()
+
+@dataclass(frozen=True)
+class Fleet:
+    """Many speakers, and what their start took."""
+
+    router: Router
+    roles: list[Role]
+    start: dict
 
 
 def config(kind, name, spec, version="v1beta1"):

@@ -8,13 +8,28 @@ DOCUMENT = ROOT / "docs/benchmarks-kube.md"
 MARKER = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
+def figures(document=DOCUMENT):
+    """Those of the last run."""
+    return json.loads(_figures(document).read_text(encoding="utf-8"))
+
+
+def _figures(document):
+    return document.parent / "benchmarks" / "kube.json" if document == DOCUMENT else document.with_suffix(".json")
+
+
 def write(results, document):
     """Writes the figures, and the tables into the document, which starts from the project's own text."""
-    figures = document.parent / "benchmarks" / "kube.json" if document == DOCUMENT else document.with_suffix(".json")
-    figures.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _figures(document).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = DOCUMENT.read_text(encoding="utf-8")
-    parts = {"machine": machine, "latency": latency, "many": many, "fleet": fleet}
-    document.write_text(MARKER.sub(lambda m: f"{m[1]}\n{parts[m[2]](results)}\n{m[3]}", text), encoding="utf-8")
+    parts = {"machine": machine, "latency": latency, "many": many, "fleet": fleet, "rollout": rollout}
+
+    def fill(place):
+        if place[2] in ("fleet", "rollout") and place[2] not in results:
+            # They can be measured one without the other.
+            return place[0]
+        return f"{place[1]}\n{parts[place[2]](results)}\n{place[3]}"
+
+    document.write_text(MARKER.sub(fill, text), encoding="utf-8")
 
 
 def table(head, rows):
@@ -62,14 +77,36 @@ def many(results):
 
 def fleet(results):
     fleet = results["fleet"]
-    flap = fleet["router_restart"]
+    idle = fleet["idle"]
     rows = [
         [f"{fleet['speakers']} speakers start: all {fleet['services']:,} routes of all at the router", f"{fleet['announced_seconds']} s"],
         ["... and all statuses are written", f"{fleet['statuses_seconds']} s"],
-        *([f"writes: {what}", f"{number:,}"] for what, number in fleet["writes_at_start"].items()),
+        *([f"writes: {what}", f"{number:,}"] for what, number in fleet["writes"].items()),
+        ["octets that the API server sends meanwhile, to all speakers", f"{fleet['octets']:,}"],
         ["resident memory of a speaker, median", f"{fleet['resident_mib']:.1f} MiB"],
-        ["the router restarts: all routes of all are back", f"{flap['back_seconds']} s"],
-        ["... and what is written for it", sum(flap["writes"].values()) or "nothing"],
-        ["... octets that the API server sends meanwhile, to all", f"{flap['octets_from_the_api_server']:,}"],
+        [f"{idle['seconds']:.0f} s without a restart: writes; octets that the API server sends", f"{total(idle['writes'])}; {idle['octets']:,}"],
     ]
-    return table(["", ""], rows)
+    for restart in fleet["restarts"]:
+        rows += [
+            [f"the router is away for {restart['away_seconds']:.0f} s: after its return all routes of all are back", f"{restart['back_seconds']} s"],
+            [f"... writes; octets that the API server sends, in {restart['seconds']:.0f} s", f"{total(restart['writes'])}; {restart['octets']:,}"],
+            *([f"... of these: {what}", f"{number:,}"] for what, number in restart["writes"].items()),
+        ]
+    return own_run(fleet) + table(["", ""], rows)
+
+
+def rollout(results):
+    rollout = results["rollout"]
+    names = {"cluster": "Cluster, pods on all nodes", "local": "Local, pods on all nodes", "alone": "Local, its only pod on one node"}
+    rows = [[names[name], f"{row['seconds']} s", f"{row['requests']:,}", f"{row['lost']:,}", f"{row['longest_gap_ms']:g} ms", "; ".join(row["why"])]
+            for name, row in rollout.items() if name in names]
+    return own_run(rollout) + table(["service", "the update took", "requests", "lost", "longest time without an answer", "how"], rows)
+
+
+def own_run(row):
+    """How a part was measured that was measured alone."""
+    return f"{machine(row['run'])}\n\n" if "run" in row else ""
+
+
+def total(writes):
+    return f"{sum(writes.values()):,}" if writes else "none"

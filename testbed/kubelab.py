@@ -41,6 +41,7 @@ def main():
 def _build(_options):
     cluster.prepare()
     build.helm()
+    build.metallb()
 
 
 def _parser():

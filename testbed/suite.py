@@ -69,9 +69,11 @@ KUBE = {
     "kube demo": ["kube_demo"],
     "controller": ["kube_controller"],
     "speaker": ["kube_speaker"],
+    "rights": ["kube_rights"],
+    "migrate": ["kube_migrate"],
     "metallb's tests": [
         "conform_bgp", "conform_bgp_selectors", "conform_bgp_sessions", "conform_state", "conform_assignment", "conform_layer2",
-        "conform_webhook",
+        "conform_webhook", "kube_traffic", "kube_fleet",
     ],
 }
 

@@ -686,8 +686,6 @@ class Together(Case):
         wait_everything()
         self.assertEqual(self.checked(), set())
 
-    # docs/kubernetes.md, Rights, says so.
-    @unittest.expectedFailure
     def test_watches_that_are_given_back_go_on_without_a_restart(self):
         taken = [right for right in RIGHTS.values() if right.verb == "watch"]
         self.addCleanup(restart, *ROLES)

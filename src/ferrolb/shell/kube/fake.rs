@@ -66,6 +66,11 @@ impl Fake {
         self.state().watchers.clear();
     }
 
+    /// Every watch ends; it may be begun again.
+    pub fn end_watches(&self) {
+        self.state().watchers.clear();
+    }
+
     /// It is back, at the same place.
     pub async fn resume(&mut self) {
         let listener = loop {

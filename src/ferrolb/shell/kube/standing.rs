@@ -122,6 +122,15 @@ impl Watches {
         self.lock().remove(&id);
     }
 
+    /// A watch goes on from what it knows. What came between, if anything, follows.
+    pub(super) fn resumed(&self, id: WatchId) {
+        let cut = |e: &Entry| e.synced && matches!(e.standing, Standing::Forbidden(_) | Standing::Failing(_));
+        let was_cut = self.lock().get(&id).is_some_and(cut);
+        if was_cut {
+            self.set(id, Standing::Synced);
+        }
+    }
+
     /// A watch's standing is now this; told where it wasn't.
     pub(super) fn set(&self, id: WatchId, standing: Standing) {
         let mut entries = self.lock();

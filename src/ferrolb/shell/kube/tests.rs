@@ -121,6 +121,26 @@ async fn nothing_is_given_while_a_kind_is_forbidden_and_that_is_named() {
 }
 
 #[tokio::test]
+async fn a_watch_that_may_go_on_is_whole_again_though_nothing_changes() {
+    let mut fake = Fake::start().await;
+    put_service(&fake, "a");
+    let mut source = Source::new(fake.client(), watches());
+    let states = source.watches();
+    next(&mut source).await;
+    fake.refuse("/api/v1/namespaces", 403);
+    fake.end_watches();
+    until("forbidden", || matches!(standing(&states, "namespaces"), Standing::Forbidden(_))).await;
+    fake.refuse("/api/v1/namespaces", 200);
+    until("allowed", || standing(&states, "namespaces") == Standing::Synced).await;
+    fake.stop();
+    until("failing", || matches!(standing(&states, "services"), Standing::Failing(_))).await;
+    fake.resume().await;
+    until("back", || states.all().iter().all(|(_, standing)| *standing == Standing::Synced)).await;
+    let behind = states.status(std::time::Instant::now());
+    assert!(behind.iter().all(|status| status.behind.is_zero()), "{behind:?}");
+}
+
+#[tokio::test]
 async fn a_kind_that_is_not_served_counts_as_empty_until_it_is() {
     let fake = Fake::start().await;
     put_service(&fake, "a");

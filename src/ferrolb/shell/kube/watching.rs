@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use hyper::Request;
 use jiff::Timestamp;
 use kube::api::Api;
+use kube::client::Body;
 use kube::core::Status;
 use kube::discovery::Scope;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -82,7 +84,7 @@ impl Task {
         loop {
             let scope = if self.watch.kind.namespaced { Scope::Namespaced } else { Scope::Cluster };
             let resource = self.watch.kind.api_resource();
-            let mut api = Api::<Raw<METADATA_ONLY>>::dynamic(self.client.clone(), &resource, &scope);
+            let mut api = Api::<Raw<METADATA_ONLY>>::dynamic(self.noting_client(), &resource, &scope);
             if let Some(namespace) = &self.watch.namespace {
                 api = api.constrain(namespace);
             }
@@ -100,6 +102,25 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// The client, but that a watch was begun is noted: a kind that goes on without a change gives no event that says so.
+    fn noting_client(&self) -> Client {
+        let (client, watches, id) = (self.client.clone(), self.watches.clone(), self.id);
+        let namespace = client.default_namespace().to_owned();
+        let noting = move |request: Request<Body>| {
+            let (client, watches) = (client.clone(), watches.clone());
+            async move {
+                let begins =
+                    request.uri().query().is_some_and(|q| q.split('&').any(|p| p.starts_with("watch=")));
+                let response = client.send(request).await?;
+                if begins && response.status().is_success() {
+                    watches.resumed(id);
+                }
+                Ok::<_, Error>(response)
+            }
+        };
+        Client::new(tower::service_fn(noting), namespace)
     }
 
     fn config(&self) -> watcher::Config {

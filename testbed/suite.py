@@ -59,7 +59,7 @@ def stages(cargo):
     ]
 
 
-# Kubernetes and helm, which stay in the user's cache folder.
+# Kubernetes, helm and MetalLB, which stay in the user's cache folder.
 ONCE = "built once"
 # The modules of one stage that want the same cluster share it.
 KUBE = {

@@ -6,6 +6,7 @@ all that `ferrolb check` looks at.
 """
 
 import json
+import re
 import subprocess
 import time
 import unittest
@@ -69,10 +70,10 @@ def setUpModule():
     unittest.addModuleCleanup(cluster.down)
     cluster.start_router("ibgp")
     cluster.load_ferrolb(build.binary())
-    for component in ("controller", "speaker"):
+    # By the names that the manifest and the chart ask for.
+    for name in re.findall(r"image: (\S+)", metallbs_manifest().read_text(encoding="utf-8")):
+        component = name.split("/")[-1].partition(":")[0]
         archive = cluster.lab.folder / f"{component}.tar"
-        # By the name that the manifest and the chart ask for.
-        name = f"quay.io/metallb/{component}:{kube_build.metallb_version()}"
         images.write(archive, name, images.program(programs / component, f"/{component}"), [f"/{component}"])
         cluster.load_image(archive)
         archive.unlink()
@@ -239,7 +240,6 @@ class ByHelm(Journey):
         self.wait_workloads("MetalLB runs again")
         self.assert_served("Pod", "Node")
         self.assert_guarded()
-
 
     def test_the_release_is_left_behind_node_by_node_and_made_again(self):
         for definition in metallbs_definitions():

@@ -16,10 +16,10 @@ check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test: setup ## everything, live labs and a Kubernetes cluster included (root; three quarters of an hour, and 20 minutes for what is built once)
+test: setup ## everything, live labs and a Kubernetes cluster included (root; three quarters of an hour, and 18 minutes for what is built once)
 	$(PYTHON) testbed/suite.py
 
-test-kube: setup ## of these the stages in a Kubernetes cluster (root)
+test-kube: setup ## of these the stages in a Kubernetes cluster; besides, each right taken away, and the migration from MetalLB (root)
 	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker rights migrate metallb
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves

@@ -41,7 +41,6 @@ def main():
 def _build(_options):
     cluster.prepare()
     build.helm()
-    build.metallb()
 
 
 def _parser():

@@ -162,11 +162,13 @@ class States(RoutesCase):
 
     @case(129)
     def a_conflict_on_one_node_is_told_on_the_nodes_of_the_refused_peer_alone(self):
-        self.api.label("Node", "n1", {"rack": "one", "zone": "one"})
+        self.api.label("Node", "n1", {"rack": "one"})
         self.api.label("Node", "n2", {"zone": "one"})
         self.apply(unused("first", nodeSelectors=[{"matchLabels": {"rack": "one"}}]))
         self.apply(unused("second", nodeSelectors=[{"matchLabels": {"zone": "one"}}]))
-        # Both share n1 alone. The younger peer is refused wherever it is for, so that all nodes agree on what is valid.
+        self.wait_results()
+        # Both share n1 alone now. The younger peer is refused wherever it is for, so that all nodes agree on what is valid.
+        self.api.label("Node", "n1", {"zone": "one"})
         self.wait_results("speaker-n1", "speaker-n2")
         self.wait_summary("speaker-n2", "BGPPeer metallb-system/second", "first")
         self.api.label("Node", "n1", {"zone": None})

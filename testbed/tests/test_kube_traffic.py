@@ -265,6 +265,8 @@ class Nodes(Traffic):
             self.wait_hops(one.addresses[0], ALL - {removed})
         self.cluster.kubectl("drain", removed, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=60s")
         left = time.monotonic()
+        # What the other nodes' kube-proxies take to hear that its pods are gone: until then they send there.
+        time.sleep(PROXY_SECONDS)
         self.api.delete("Node", removed)
         self.addCleanup(lambda: removed in self.cluster.lab.nodes or self.cluster.start_node(removed))
         self.cluster.poweroff(removed)
@@ -277,7 +279,6 @@ class Nodes(Traffic):
             self.tell(f"{name}, a node excluded and drained after {left - begun:.1f} s, removed, and back", load, begun)
         for load in loads.values():
             self.assert_none_lost(load, changes=2)
-
 
     def spread(self):
         """Pods on each node again: those that are there don't move, and count for where new ones go."""

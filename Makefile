@@ -19,8 +19,8 @@ check: ## format, lints, unit tests, docs: offline, without root
 test: setup ## everything, live labs and a Kubernetes cluster included (root; three quarters of an hour, and 18 minutes for what is built once)
 	$(PYTHON) testbed/suite.py
 
-test-kube: setup ## of these the stages in a Kubernetes cluster; besides, each right taken away, and the migration from MetalLB (root)
-	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker rights migrate metallb
+test-kube: setup ## of these the stages in a Kubernetes cluster; besides, what clients lose, each right taken away, and the migration from MetalLB (root)
+	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker metallb traffic rights migrate
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
 	$(PYTHON) testbed/conformance.py

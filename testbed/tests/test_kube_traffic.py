@@ -349,7 +349,8 @@ class Restarts(Traffic):
         self.tell("the controller restarted", load, begun)
         self.assert_none_lost(load)
         self.assertEqual(self.lives(), lives)
-        self.assert_unchanged(before, "IPAddressPool")
+        # The new pod is the owner of its ConfigurationState from now on.
+        self.assert_unchanged(before, "IPAddressPool", "ConfigurationState")
         self.assertNotEqual(later.addresses, service.addresses)
 
 

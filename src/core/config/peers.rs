@@ -319,6 +319,13 @@ fn read_password(
     let (inline, reference) = (spec.get("password"), spec.get("passwordSecret"));
     let (name, namespace) = (reference.get("name"), reference.get("namespace"));
     let password = inline.nonempty().map(str::as_bytes);
+    if let (true, Some(remembered), Some(name)) = (form.was_valid, password, name.nonempty()) {
+        // What the Secret said when the form was valid, for as long as it says nothing better.
+        let secret = world.secret(system_namespace, name).filter(|s| s.type_ == "kubernetes.io/basic-auth");
+        let current = secret.and_then(|s| s.password.as_deref());
+        let current = current.filter(|p| !p.is_empty() && flaws(p).next().is_none());
+        return Some(Password::new(current.unwrap_or(remembered)));
+    }
     if let Some(password) = password {
         check_password(form, &inline.path, password);
         if name.nonempty().is_some() || namespace.nonempty().is_some() {
@@ -365,19 +372,26 @@ fn read_password(
     check_password(form, &reference.path, password);
     // No JSON could hold another password.
     if let Ok(text) = std::str::from_utf8(password) {
-        form.write_out("passwordSecret", None);
         form.write_out("password", Some(text.into()));
     }
     Some(Password::new(password))
 }
 
 fn check_password(form: &mut Form<'_>, field: &str, password: &[u8]) {
-    if password.iter().any(|b| matches!(b, b'\n' | b'\r')) {
-        form.error(field, "the password has a line break, often one at its end: remove it");
-    }
-    if password.len() > LONGEST_PASSWORD {
-        form.error(field, "the password is longer than the 80 octets that TCP MD5 takes: shorten it");
-    }
+    flaws(password).for_each(|flaw| form.error(field, flaw));
+}
+
+/// Why a password can't be one.
+fn flaws(password: &[u8]) -> impl Iterator<Item = &'static str> {
+    let broken = password.iter().any(|b| matches!(b, b'\n' | b'\r'));
+    let flaws = [
+        (broken, "the password has a line break, often one at its end: remove it"),
+        (
+            password.len() > LONGEST_PASSWORD,
+            "the password is longer than the 80 octets that TCP MD5 takes: shorten it",
+        ),
+    ];
+    flaws.into_iter().filter_map(|(is_so, text)| is_so.then_some(text))
 }
 
 fn warn_of_unbuilt(form: &mut Form<'_>, spec: &Field<'_>) {

@@ -146,7 +146,7 @@ fn encode(state: &Standing<'_>) -> Result<Vec<u8>, serde_json::Error> {
         version: VERSION,
         holdings: Cow::Borrowed(&state.holdings),
         last_valid: last_valid
-            .map(|o| KeptObject { version: o.version.clone(), created: o.created, raw: o.raw.clone() })
+            .map(|o| KeptObject { version: o.version.clone(), created: o.created, raw: without_password(o) })
             .collect(),
         first_seen: state.first_seen.iter().filter_map(|(id, time)| first_seen(id, *time)).collect(),
     })?;
@@ -154,8 +154,20 @@ fn encode(state: &Standing<'_>) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
+/// Whether it has a password of its own. One that a Secret gives is remembered beside the reference.
 fn holds_password(object: &ConfigObject) -> bool {
     object.raw.pointer("/spec/password").is_some()
+        && object.raw.pointer("/spec/passwordSecret/name").is_none()
+}
+
+fn without_password(object: &ConfigObject) -> Arc<serde_json::Value> {
+    let mut raw = object.raw.clone();
+    if raw.pointer("/spec/password").is_some()
+        && let Some(spec) = Arc::make_mut(&mut raw).pointer_mut("/spec").and_then(|s| s.as_object_mut())
+    {
+        spec.remove("password");
+    }
+    raw
 }
 
 fn first_seen(id: &ObjectId, time: Timestamp) -> Option<FirstSeen<'_>> {
@@ -281,6 +293,13 @@ mod tests {
         directory.write(&State { last_valid: peers.into(), ..state() }.standing()).unwrap();
         let text = std::fs::read_to_string(folder.path().join("state.json")).unwrap();
         assert!(text.contains("IPAddressPool") && !text.contains("sesame"), "{text}");
+        // What a Secret said isn't either, but the peer is.
+        let referring = json!({"password": "sesame", "passwordSecret": {"name": "login"}});
+        directory
+            .write(&State { last_valid: [object("BGPPeer", referring)].into(), ..state() }.standing())
+            .unwrap();
+        let text = std::fs::read_to_string(folder.path().join("state.json")).unwrap();
+        assert!(text.contains("login") && !text.contains("sesame"), "{text}");
     }
 
     #[test]

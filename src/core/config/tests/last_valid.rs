@@ -125,6 +125,11 @@ fn what_a_valid_form_refers_to_counts_as_it_was_when_that_goes() {
     // An edit that breaks more doesn't end it either, and nothing remains of it once all is back.
     let worse = compiled_after(&bare.replace("myASN: 1,", "myASN: 1, holdTime: soon,"), &after.valid);
     assert_eq!(worse.config.peers, before.config.peers);
+    // A Secret that is changed meanwhile counts.
+    let rotated =
+        all.replace("password: x", "password: other").replace("myASN: 1,", "myASN: 1, holdTime: soon,");
+    let standing = compiled_after(&rotated, &worse.valid).config.peers.swap_remove(0);
+    assert_eq!(standing.password, Some(crate::types::Password::new(b"other")));
     let changed = all.replace("password: x", "password: other").replace("64512:1", "64512:2");
     let back = compiled_after(&changed, &worse.valid);
     assert_eq!(back.config, compiled(&changed).config);

@@ -18,7 +18,7 @@ from labkit.routers import Frr
 from labkit.runner import Lab, LabError
 from labkit.wait import Late, Seen, until
 
-from . import build, config, images, machine, packages
+from . import build, config, images, load, machine, packages
 from .network import CONTROL_PLANE, NODES, ROUTERS, TOPOLOGY
 
 # A deadline for a busy machine: on an idle one it is a matter of seconds.
@@ -37,6 +37,7 @@ def prepare():
     machine.check()
     packages.folder()
     images.folder()
+    load.program()
     build.binaries()
 
 

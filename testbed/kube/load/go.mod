@@ -1,0 +1,3 @@
+module ferrolb.test/load
+
+go 1.24

@@ -1,0 +1,195 @@
+// Load asks an HTTP server at a steady rate until its standard input ends, and tells of each request what became of it:
+//
+//	load -rate 1000 -first 10000 -last 59999 -from 10000 -patience 900ms 192.168.1.240:80
+//
+// It exists because tools that measure a server's speed hide what is asked here: which requests are lost. It doesn't wait for answers
+// before it asks on; each request is a TCP connection of its own with a port of its own, from -from on and around between -first and
+// -last; and none is made a second time, by TCP neither: -patience is to be shorter than the second after which it sends a lost SYN again.
+//
+// It prints a JSON line a request:
+//
+//	{"at": start, "ms": duration, "port": its own, "node": who answered or null, "why": null or why nobody did}
+//
+// `at` is the machine's monotonic clock in seconds.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const (
+	clockMonotonic = 1
+	// An answer that is there counts, however late this process comes to it.
+	readLate = 5 * time.Millisecond
+)
+
+var names = map[syscall.Errno]string{
+	syscall.EADDRINUSE:   "EADDRINUSE",
+	syscall.ECONNABORTED: "ECONNABORTED",
+	syscall.ECONNREFUSED: "ECONNREFUSED",
+	syscall.ECONNRESET:   "ECONNRESET",
+	syscall.EHOSTUNREACH: "EHOSTUNREACH",
+	syscall.ENETUNREACH:  "ENETUNREACH",
+	syscall.EPIPE:        "EPIPE",
+}
+
+type request struct {
+	At   float64 `json:"at"`
+	Ms   float64 `json:"ms"`
+	Port int     `json:"port"`
+	Node *string `json:"node"`
+	Why  *string `json:"why"`
+}
+
+// client is what all requests have in common.
+type client struct {
+	target   string
+	patience time.Duration
+	// The same moment on the machine's clock and on Go's, which tells no number.
+	uptime time.Duration
+	start  time.Time
+}
+
+func main() {
+	log.SetFlags(0)
+	rate := flag.Float64("rate", 50, "requests a second")
+	first, last := flag.Int("first", 10000, "the lowest own port"), flag.Int("last", 59999, "the highest own port")
+	from := flag.Int("from", 10000, "the own port of the first request")
+	patience := flag.Duration("patience", 900*time.Millisecond, "how long a request may take")
+	flag.Parse()
+	over := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		close(over)
+	}()
+	done, written := make(chan request, 1024), make(chan struct{})
+	go func() {
+		write(done)
+		close(written)
+	}()
+	c := client{flag.Arg(0), *patience, uptime(), time.Now()}
+	var underWay sync.WaitGroup
+	for count := 0; ; count++ {
+		due := c.start.Add(time.Duration(float64(count) / *rate * float64(time.Second)))
+		select {
+		case <-over:
+			underWay.Wait()
+			close(done)
+			<-written
+			return
+		case <-time.After(time.Until(due)):
+		}
+		underWay.Add(1)
+		go func(port int) {
+			defer underWay.Done()
+			done <- c.ask(port)
+		}(*first + (*from-*first+count)%(*last-*first+1))
+	}
+}
+
+func (c *client) ask(port int) request {
+	begun := time.Now()
+	node, why := exchange(c.target, port, begun.Add(c.patience))
+	made := request{At: round((c.uptime + begun.Sub(c.start)).Seconds(), 5), Ms: round(time.Since(begun).Seconds()*1000, 2), Port: port}
+	if why != "" {
+		made.Why = &why
+	} else {
+		made.Node = &node
+	}
+	return made
+}
+
+// exchange returns the node that has answered, or why none has.
+func exchange(target string, port int, deadline time.Time) (node, why string) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}, Deadline: deadline, KeepAlive: -1, Control: reuse}
+	connection, err := dialer.Dial("tcp", target)
+	if err != nil {
+		return "", cause(err) + " while connecting"
+	}
+	defer connection.Close()
+	connection.SetDeadline(deadline)
+	_, err = io.WriteString(connection, "GET / HTTP/1.0\r\n\r\n")
+	var said []byte
+	if err == nil {
+		said, err = io.ReadAll(connection)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		var rest []byte
+		connection.SetReadDeadline(time.Now().Add(readLate))
+		rest, err = io.ReadAll(connection)
+		said = append(said, rest...)
+	}
+	if err != nil {
+		return "", cause(err) + " once connected"
+	}
+	head, body, _ := strings.Cut(string(said), "\r\n\r\n")
+	for _, word := range strings.Fields(body) {
+		if name, found := strings.CutPrefix(word, "node="); found && strings.HasPrefix(head, "HTTP/1.0 200 ") {
+			return name, ""
+		}
+	}
+	return "", fmt.Sprintf("%.40q for an answer", said)
+}
+
+// reuse lets a port be taken again that the kernel still remembers of its last connection.
+func reuse(_, _ string, socket syscall.RawConn) error {
+	var err error
+	if failed := socket.Control(func(descriptor uintptr) {
+		err = syscall.SetsockoptInt(int(descriptor), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}); failed != nil {
+		return failed
+	}
+	return err
+}
+
+func cause(err error) string {
+	var code syscall.Errno
+	if !errors.As(err, &code) {
+		return "no answer"
+	}
+	if name, known := names[code]; known {
+		return name
+	}
+	return strconv.Itoa(int(code))
+}
+
+func write(done <-chan request) {
+	output := bufio.NewWriter(os.Stdout)
+	lines := json.NewEncoder(output)
+	for one := range done {
+		if err := lines.Encode(one); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := output.Flush(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func uptime() time.Duration {
+	var now syscall.Timespec
+	if _, _, code := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clockMonotonic, uintptr(unsafe.Pointer(&now)), 0); code != 0 {
+		log.Fatal(code)
+	}
+	return time.Duration(now.Nano())
+}
+
+func round(value float64, digits int) float64 {
+	scale := math.Pow10(digits)
+	return math.Round(value*scale) / scale
+}

@@ -98,9 +98,14 @@ def fleet(results):
 def rollout(results):
     rollout = results["rollout"]
     names = {"cluster": "Cluster, pods on all nodes", "local": "Local, pods on all nodes", "alone": "Local, its only pod on one node"}
-    rows = [[names[name], f"{row['seconds']} s", f"{row['requests']:,}", f"{row['lost']:,}", f"{row['longest_gap_ms']:g} ms", "; ".join(row["why"])]
-            for name, row in rollout.items() if name in names]
-    return own_run(rollout) + table(["service", "the update took", "requests", "lost", "longest time without an answer", "how"], rows)
+    rows = []
+    for name, what in names.items():
+        row = rollout[name]
+        longest = f"{row['longest_gap_ms']:g} ms" if row["lost"] else ""
+        how = "; ".join(f"{count:,} {why}" for why, count in row["why"].items())
+        rows.append([what, f"{row['seconds']} s", f"{row['requests']:,}", f"{row['a_second']:,}", f"{row['lost']:,}", longest, how])
+    head = ["service", "the update took", "requests", f"a second ({rollout['rate']:,.0f} asked for)", "lost", "longest time without an answer", "how"]
+    return own_run(rollout) + table(head, rows)
 
 
 def own_run(row):

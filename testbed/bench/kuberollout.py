@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
@@ -50,7 +51,8 @@ def _one(stand, name, app, policy):
     asked = [request for request in load.end() if request.at >= begun]
     stand.api.delete("Service", name)
     return {
-        "seconds": round(seconds, 1), "requests": len(asked), "lost": len(lost), "why": sorted({request.why for request in lost}),
+        "seconds": round(seconds, 1), "requests": len(asked), "a_second": round((len(asked) - 1) / (asked[-1].at - asked[0].at)),
+        "lost": len(lost), "why": Counter(request.why for request in lost),
         "longest_gap_ms": round(_longest(asked) * 1000, 1),
     }
 

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import announcers
+from labkit.sink import Sink
 from labkit.sockets import open_socket
-from sink import Sink
 
 PEER, LOCAL = "198.51.100.1", "198.51.100.2"
 SECONDS = 300.0

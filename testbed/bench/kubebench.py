@@ -13,11 +13,9 @@ import json
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,35 +23,26 @@ sys.path.insert(0, str(HERE.parent))
 
 import kubereport  # noqa: E402
 import kuberollout  # noqa: E402
-from apiserver import Api, Watch  # noqa: E402
-from inside import cpu_seconds, open_socket, resident_mib  # noqa: E402
+from inside import cpu_seconds, resident_mib  # noqa: E402
 from kube import cluster as kube_cluster  # noqa: E402
 from kube.cluster import Cluster  # noqa: E402
+from kube.fleet import NODE, PATIENCE, SERVICES, SLICES, Bare, Role, difference, endpoints, service  # noqa: E402
 from kube.network import LAN  # noqa: E402
-from labkit import build  # noqa: E402
+from kube.plain import Api, Watch  # noqa: E402
 from labkit.runner import LabError  # noqa: E402
-from labkit.wait import Seen as Have  # noqa: E402
+from labkit.sink import Sink  # noqa: E402
+from labkit.sockets import open_socket  # noqa: E402
 from labkit.wait import until  # noqa: E402
-from sink import Sink  # noqa: E402
 
-SYSTEM = "metallb-system"
-SERVICES = "/api/v1/namespaces/default/services"
-SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-STATUSES = f"/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/servicebgpstatuses"
-NODE = "n1"
 SINGLE = 100
 ENDPOINT_EVENTS = 30
 FLEET_SERVICES = 1000
 # The default is 25 writes a second and node, so that a burst leaves the API server alone; here the API server is what limits them.
 # And nobody runs kube-proxy here, which a Local Service would be waited for with.
 SPEAKER = ("--status-writes=1000", "--wait-for-kube-proxy=false")
-# Of many speakers each writes as it does by default: with no bound the API server would be asked for more than it can answer in time.
-OF_MANY = ("--wait-for-kube-proxy=false",)
-PATIENCE = 900.0
 IDLE_SECONDS = 60
 # A restart of the router that is over before a session's end is told of, and one that isn't.
 SHORT_SECONDS, LONG_SECONDS = 10.0, 60.0
-SETTLED_SECONDS = 35.0
 
 
 def main():
@@ -95,26 +84,6 @@ def take(rows, found):
         print(f"{name}: {json.dumps(row)}", flush=True)
 
 
-class Role:
-    """`ferrolb controller` or `ferrolb speaker` as a process in a node's network, with an administrator's rights."""
-
-    def __init__(self, cluster, where, role, *flags, node=None):
-        self.log = cluster.lab.folder / f"{role}-{time.monotonic_ns()}.log"
-        names = [f"METALLB_NODE_NAME={node}"] if node else []
-        argv = ["env", f"KUBECONFIG={cluster.kubeconfig}", *names, str(build.binary()), role, f"--namespace={SYSTEM}", "--port=0",
-                "--health-probe-port=0", f"--socket={cluster.lab.folder}/{role}-{time.monotonic_ns()}.sock", *flags]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(cluster.lab.beside(where, argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.pid = self.process.pid
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
-
-    def figures(self):
-        return {"resident_mib": round(resident_mib(self.pid), 1), "peak_mib": round(resident_mib(self.pid, "VmHWM"), 1)}
-
-
 class Seen:
     """What a plain watch of Services saw, and when: each one's first sight, and its first address."""
 
@@ -140,27 +109,16 @@ class Seen:
                 raise LabError(f"not within {seconds:g} s; {len(self.there)} Services seen, {len(self.addressed)} with an address")
 
 
-class Bench:
+class Bench(Bare):
     """The steps, in their order: each finds what the one before it left."""
 
     def __init__(self, cluster):
-        self.cluster, self.api = cluster, Api(cluster)
-        self.number = 0
+        super().__init__(cluster)
         self.seen = Seen()
         self.controller = self.speaker = self.sink = None
 
     def prepare(self):
-        """Definitions, a node, a pool, a peer, and an endpoint for everybody."""
-        crds = subprocess.run([str(build.binary()), "crds"], check=True, capture_output=True, text=True).stdout
-        self.cluster.kubectl("apply", "--server-side", "-f", "-", data=crds)
-        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
-        self.cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        self.cluster.apply([
-            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}},
-            config("IPAddressPool", "pool", {"addresses": ["10.0.0.0/16"]}),
-            config("BGPPeer", "sink", {"myASN": 64512, "peerASN": 64513, "peerAddress": LAN[0]}, "v1beta2"),
-            config("BGPAdvertisement", "all", {}),
-        ])
+        super().prepare()
         Watch(self.api, SERVICES, self.seen.take)
 
     def api_alone(self):
@@ -245,7 +203,7 @@ class Bench:
         time.sleep(IDLE_SECONDS)
         yield "idle", {
             "services": count, "seconds": IDLE_SECONDS, "writes": difference(self.api.writes(), requests),
-            **{name: {"cpu_ms": round((cpu_seconds(role.pid) - spent[name]) * 1000, 1), **role.figures()} for name, role in roles.items()},
+            **{name: {"cpu_ms": round((cpu_seconds(role.pid) - spent[name]) * 1000, 1), **memory(role)} for name, role in roles.items()},
         }
 
     def again(self):
@@ -260,69 +218,21 @@ class Bench:
         self.quiet()
         row = {"services": count, "announced_seconds": round(announced, 2), "updates": len([u for u in self.sink.updates if u.announced]),
                "writes": difference(self.api.writes(), before)}
-        yield "again", {**row, "controller": self.controller.figures(), "speaker": self.speaker.figures()}
+        yield "again", {**row, "controller": memory(self.controller), "speaker": memory(self.speaker)}
 
     def fleet(self, count):
         """Many speakers at one API server, and a router that restarts: what they write, and what passes on the API server's link."""
         load = os.getloadavg()[0]
+        self.clear()
+        self.stop()
         with self.speakers(count, FLEET_SERVICES) as fleet:
             # The same time without and with a restart.
             idle = self.meanwhile(lambda: time.sleep(SHORT_SECONDS))
             restarts = [self.restart(fleet, seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS)]
             yield "fleet", {
                 "speakers": count, "services": FLEET_SERVICES, "load_before": round(load, 1), **fleet.start,
-                "resident_mib": statistics.median(role.figures()["resident_mib"] for role in fleet.roles), "idle": idle, "restarts": restarts,
+                "resident_mib": statistics.median(memory(role)["resident_mib"] for role in fleet.roles), "idle": idle, "restarts": restarts,
             }
-
-    @contextlib.contextmanager
-    def speakers(self, count, services):
-        """As many speakers as that, each a node's of its own, once each has announced and told of each of that many Services."""
-        self.clear()
-        self.stop()
-        self.api.create_all(SERVICES, map(service, self.names(services)))
-        names = [f"fleet-{n}" for n in range(count)]
-        self.cluster.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}} for name in names])
-        with contextlib.ExitStack() as stack:
-            router = Router(self.cluster.lab, count, services)
-            stack.callback(router.close)
-            controller = Role(self.cluster, "cp", "controller", "--webhook-mode=disabled")
-            stack.callback(controller.stop)
-            before, octets, begun = self.api.writes(), self.link(), time.monotonic()
-            roles = [Role(self.cluster, NODE, "speaker", *OF_MANY, node=name) for name in names]
-            for role in roles:
-                stack.callback(role.stop)
-            router.wait()
-            announced = time.monotonic() - begun
-            self.wait_statuses(services * count)
-            written = time.monotonic() - begun
-            self.quiet()
-            yield Fleet(router, roles, {
-                "announced_seconds": round(announced, 1), "statuses_seconds": round(written, 1), "writes": difference(self.api.writes(), before),
-                "octets": self.link() - octets,
-            })
-
-    def restart(self, fleet, seconds):
-        """The router is away for that long: how soon after it all routes are back, and what came of it."""
-        back = []
-
-        def act():
-            fleet.router.close()
-            time.sleep(seconds)
-            fleet.router.listen()
-            begun = time.monotonic()
-            fleet.router.wait()
-            back.append(time.monotonic() - begun)
-
-        return {"away_seconds": seconds, **self.meanwhile(act), "back_seconds": round(back[0], 1)}
-
-    def meanwhile(self, act):
-        """What is written and what the API server sends from now until `act` is over and nothing has been written for a while."""
-        before, octets, begun = self.api.writes(), self.link(), time.monotonic()
-        act()
-        # What is told of a session comes up to that much later.
-        time.sleep(SETTLED_SECONDS)
-        self.quiet()
-        return {"writes": difference(self.api.writes(), before), "octets": self.link() - octets, "seconds": round(time.monotonic() - begun, 1)}
 
     # What the steps are made of
 
@@ -349,13 +259,6 @@ class Bench:
     def wait_sink(self, condition):
         if not self.sink.wait(condition, PATIENCE):
             raise LabError(f"not within {PATIENCE:g} s: {self.sink.announced} routes announced, {self.sink.withdrawn} withdrawn")
-
-    def names(self, count):
-        """Names of Services to be, each of which has its endpoint already."""
-        names = [f"svc-{number}" for number in range(self.number, self.number + count)]
-        self.number += count
-        self.api.create_all(SLICES, [slice_of(name) for name in names])
-        return names
 
     def create(self, **spec):
         """A Service; its name, and when the API server had acknowledged it."""
@@ -386,98 +289,6 @@ class Bench:
         self.seen.wait(lambda: not self.seen.there)
         self.wait_statuses(0)
 
-    def wait_statuses(self, count):
-        """Until the speakers have told of all that they sent."""
-        def told():
-            answer = self.api.call("GET", f"{STATUSES}?limit=1")[0]
-            return len(answer["items"]) + answer["metadata"].get("remainingItemCount", 0) == count
-
-        until(f"{count} ServiceBGPStatuses", told, PATIENCE, 0.5)
-
-    def quiet(self):
-        """Until nothing has been written for a while."""
-        seen = [self.api.writes()]
-
-        def probe():
-            seen.append(self.api.writes())
-            return seen[-1] == seen[-2]
-
-        until("nothing is written any more", probe, PATIENCE, 2.0)
-
-    def link(self):
-        """Octets that the control plane has sent over its link, to all speakers that is."""
-        (link,) = json.loads(self.cluster.in_ns("cp", "ip", "-json", "-stats", "link", "show", "eth0"))
-        return link["stats64"]["tx"]["bytes"]
-
-
-class Router:
-    """A router with many peers, each of which is to bring it so many routes; peers are refused between `close` and `listen`."""
-
-    def __init__(self, lab, peers, routes):
-        self.lab, self.peers, self.routes = lab, peers, routes
-        self.sinks = []
-        self.listen()
-
-    def listen(self):
-        self.listener = open_socket(self.lab, "lan", socket.AF_INET, socket.SOCK_STREAM)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((LAN[0], 179))
-        self.listener.listen(128)
-        self.accepting = threading.Thread(target=self._accept, daemon=True)
-        self.accepting.start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection = self.listener.accept()[0]
-                self.sinks.append(Sink(lambda connection=connection: connection, router_id=LAN[0]))
-
-    def wait(self):
-        """Until all have brought all."""
-        def probe():
-            complete = sum(1 for sink in self.sinks if not sink.ended and sink.announced - sink.withdrawn >= self.routes)
-            return Have(complete >= self.peers, f"{complete} of {self.peers} peers with all routes")
-
-        until("all routes of all", probe, PATIENCE)
-
-    def close(self):
-        # Closing alone wouldn't wake the threads that wait there.
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.accepting.join()
-        self.listener.close()
-        old, self.sinks = self.sinks, []
-        for sink in old:
-            with contextlib.suppress(OSError):
-                sink.connection.shutdown(socket.SHUT_RDWR)
-            sink.close()
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Many speakers, and what their start took."""
-
-    router: Router
-    roles: list[Role]
-    start: dict
-
-
-def config(kind, name, spec, version="v1beta1"):
-    return {"apiVersion": f"metallb.io/{version}", "kind": kind, "metadata": {"name": name, "namespace": SYSTEM}, "spec": spec}
-
-
-def service(name, **spec):
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
-        "type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": [{"port": 80}], "selector": {"app": name}, **spec}}
-
-
-def slice_of(name):
-    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"port": 80, "protocol": "TCP"}],
-            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "endpoints": endpoints(True)}
-
-
-def endpoints(ready):
-    return [{"addresses": ["10.244.1.5"], "nodeName": NODE, "conditions": {"ready": ready, "serving": ready, "terminating": False}}]
-
 
 def spread(seconds):
     """Milliseconds: median, 99th percentile, most."""
@@ -485,8 +296,9 @@ def spread(seconds):
     return {"count": len(values), "p50": round(statistics.median(values), 2), "p99": round(values[min(len(values) - 1, int(len(values) * 0.99))], 2), "max": round(values[-1], 2)}
 
 
-def difference(now, before):
-    return {what: count - before[what] for what, count in sorted(now.items()) if count != before[what]}
+def memory(role):
+    """Resident memory of a role, now and at its peak."""
+    return {"resident_mib": round(resident_mib(role.pid), 1), "peak_mib": round(resident_mib(role.pid, "VmHWM"), 1)}
 
 
 if __name__ == "__main__":

@@ -1,18 +1,14 @@
 """What a rolling update of the speakers' DaemonSet costs clients: a cluster of three nodes, requests through the top-of-rack router."""
 import os
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-
-from kube import workload  # noqa: E402
-from kube.cluster import Cluster  # noqa: E402
-from kube.load import Load  # noqa: E402
-from kube.network import NODES  # noqa: E402
-from labkit.wait import Seen, until  # noqa: E402
-from stand import SYSTEM, Stand, config  # noqa: E402
+from kube import workload
+from kube.cluster import Cluster
+from kube.load import Load
+from kube.network import NODES
+from kube.stand import SYSTEM, Stand, config
+from labkit.wait import Seen, until
 
 RATE = 1000.0
 AFTER_SECONDS = 5.0

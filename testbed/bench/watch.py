@@ -6,8 +6,8 @@ import threading
 import time
 
 from inside import RTMGRP_IPV4_ROUTE, route_changes
+from labkit.sink import KEEPALIVE, PORT, UPDATE, Framer, counts
 from labkit.sockets import open_socket
-from sink import KEEPALIVE, PORT, UPDATE, Framer, counts
 
 ETH_P_ALL = 3
 SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35

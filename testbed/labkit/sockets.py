@@ -1,7 +1,6 @@
 """Sockets that belong to a node's network and are held by this process."""
 
 import ctypes
-import os
 import socket
 import threading
 from pathlib import Path

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import yaml
 
 from kube.api import MERGE
-from labkit.wait import Seen, until
-from stand import ROOT, SYSTEM
+from kube.stand import ROOT, SYSTEM
+from labkit.wait import until
 
 RBAC = "apis/rbac.authorization.k8s.io/v1"
 REVIEWS = "apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -2,8 +2,9 @@
 
 from inventory import DUAL, IPV4, IPV6
 from kube.network import NODES
+from kube.stand import ALL, OUR_AS, ROUTERS, SECONDS, peer_name, session
 from labkit.wait import Seen, until
-from stand import ALL, OUR_AS, ROUTERS, SECONDS, Case, peer_name, session
+from stand import Case
 
 # What the kernel of a router beyond the tor has as gateway to anywhere.
 BEYOND = {"far-ebgp": ("192.168.3.1", "fd00:3::1"), "far-ibgp": ("192.168.4.1", "fd00:4::1")}

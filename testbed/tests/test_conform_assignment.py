@@ -3,10 +3,11 @@
 import unittest
 
 from kube import workload
+from kube.stand import SYSTEM, config
 from labkit.wait import Seen, until
 
 from conform import Declaring, case
-from stand import SYSTEM, config, stand
+from stand import stand
 
 ANNOTATIONS = {name: f"metallb.io/{name}" for name in ("address-pool", "allow-shared-ip", "ip-allocated-from-pool", "loadBalancerIPs")}
 FIRST, SECOND = "first", "second"

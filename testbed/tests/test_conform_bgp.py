@@ -6,9 +6,9 @@ from conform import case
 from inventory import FAMILIES, IPV4, IPV6, SINGLE
 from kube import workload
 from kube.network import NODES
+from kube.stand import ALL, OUR_AS, PEERS, ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
 from labkit.wait import Seen, until
 from routes import EVERYWHERE, INTERNAL, RoutesCase, host, metrics_label, on, peers
-from stand import ALL, OUR_AS, PEERS, ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
 
 PASSWORD = "not-a-secret"
 # What `spec` of case 16 gives an advertisement, and what is to be seen of it.

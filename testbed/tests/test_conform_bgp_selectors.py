@@ -5,9 +5,9 @@ import unittest
 from conform import case
 from inventory import DUAL, FAMILIES, IPV4, IPV6, SINGLE
 from kube.network import NODES
+from kube.stand import ALL, OUR_AS, SECONDS, SYSTEM, peer, peer_name, session
 from labkit.wait import Seen, until
 from routes import EVERYWHERE, RoutesCase, host, on, peers
-from stand import ALL, OUR_AS, SECONDS, SYSTEM, peer, peer_name, session
 
 # Which nodes announce the one, which the other.
 NODE_SETS = {"2 and 2 nodes": (("n1", "n2"), ("n2", "n3")), "1 and 2 nodes": (("n1",), ("n2", "n3")), "0 and 2 nodes": ((), ("n2", "n3"))}

@@ -6,9 +6,9 @@ import unittest
 from conform import case
 from inventory import DUAL, IPV4, IPV6, SINGLE
 from kube.network import NODES
+from kube.stand import ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
 from labkit.wait import Seen, until
 from routes import EVERYWHERE, INTERNAL, RoutesCase, host, metrics_label
-from stand import ROUTERS, SECONDS, SESSIONS, SYSTEM, config, peer, peer_name, session
 
 COMMUNITY = "64500:7"
 CONNECT_SECONDS = 2.0

@@ -7,10 +7,11 @@ import unittest
 
 from kube import workload
 from kube.network import NODES
+from kube.stand import SYSTEM, config
 from labkit.wait import Seen, until
 
 from conform import Declaring, case
-from stand import SYSTEM, config, stand
+from stand import stand
 from wire import SECONDS, Wire, elected
 
 EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"

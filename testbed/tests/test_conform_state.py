@@ -8,9 +8,10 @@ from conform import case
 from inventory import IPV4
 from kube.api import PORT as API_PORT
 from kube.network import API_SERVICE, NODES
+from kube.stand import METRICS_PORT, ROOT, SECONDS, SYSTEM, config, peer
 from labkit.wait import Seen, until
 from routes import RoutesCase, host, on
-from stand import METRICS_PORT, ROOT, SECONDS, SYSTEM, Case, config, peer
+from stand import Case
 
 SPEAKERS = {f"speaker-{node}" for node in NODES}
 EVERYBODY = SPEAKERS | {"controller"}

@@ -14,9 +14,10 @@ from pathlib import Path
 from conform import Declaring, case
 from kube.api import MERGE, STRATEGIC, ApiError, path
 from kube.network import CONTROL_PLANE
+from kube.stand import ROOT, SYSTEM, config
 from labkit.sockets import connect
 from labkit.wait import Seen, until
-from stand import ROOT, SYSTEM, config, stand
+from stand import stand
 
 MANIFEST = ROOT / "config/webhook/webhook.yaml"
 CONFIGURATION, SECRET, SERVICE = "metallb-webhook-configuration", "metallb-webhook-cert", "metallb-webhook-service"

@@ -20,10 +20,11 @@ from kube import config as programs
 from kube import scrape, workload
 from kube.api import MERGE, ApiError, path
 from kube.network import CONTROL_PLANE, NODES
+from kube.stand import ALL, ROOT, SYSTEM, config, peer
 from labkit import build
 from labkit.wait import Late, Seen, until
 from rights import Grants, granted
-from stand import ALL, ROOT, SYSTEM, config, peer, stand
+from stand import stand
 
 SECONDS = 60.0
 ROLES = ("controller", "speaker")

@@ -17,9 +17,9 @@ from kube import counts, scrape, workload
 from kube.api import KINDS
 from kube.load import Load
 from kube.network import CONTROL_PLANE, NODES
+from kube.stand import ALL, ROUTERS, SECONDS, SESSIONS, SYSTEM, config
 from labkit.wait import Seen, until
 from routes import RoutesCase, host
-from stand import ALL, ROUTERS, SECONDS, SESSIONS, SYSTEM, config
 from wire import Wire, elected
 
 AWAY_SECONDS = 60.0

@@ -19,7 +19,7 @@ import watch  # noqa: E402
 from bound import Bound  # noqa: E402
 from inside import route_changes  # noqa: E402
 from labkit.rack import fair, judge  # noqa: E402
-from sink import KEEPALIVE, OPEN, UPDATE, Framer, Sink, counts, message, open_message  # noqa: E402
+from labkit.sink import KEEPALIVE, OPEN, UPDATE, Framer, Sink, counts, message, open_message  # noqa: E402
 
 
 def requests(*answers):

@@ -1,4 +1,4 @@
-"""The API server as a benchmark needs it: plain requests, plain watches, and its own count of requests."""
+"""The API server for measuring: plain requests side by side, each with its time, plain watches, and its own count of requests."""
 import base64
 import json
 import socket
@@ -7,9 +7,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from inside import open_socket
-from kube import counts
-from kube.network import API_ADDRESS, CONTROL_PLANE
+from labkit.sockets import open_socket
+
+from . import counts
+from .network import API_ADDRESS, CONTROL_PLANE
 
 PORT = 6443
 WRITERS = 6

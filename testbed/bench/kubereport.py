@@ -63,10 +63,10 @@ def many(results):
         ["... and are announced", f"{many['announced_seconds']} s"],
         ["... and all statuses are written", f"{many['statuses_seconds']} s"],
         ["writes to the API server for each Service", many["writes_a_service"]],
-        *([f"of these: {what}", f"{number:,}"] for what, number in many["writes"].items()),
+        *apart(many["writes"]),
         ["both start anew, all addresses stand: all announced", f"{again['announced_seconds']} s, {again['updates']} UPDATEs"],
         ["... and what they write", sum(again["writes"].values()) or "nothing"],
-        *([f"of these: {what}", f"{number:,}"] for what, number in again["writes"].items()),
+        *apart(again["writes"]),
     ]
     for role in ("controller", "speaker"):
         rows.append([f"{role}: resident (peak), MiB", f"{idle[role]['resident_mib']} ({idle[role]['peak_mib']}); started anew {again[role]['resident_mib']} ({again[role]['peak_mib']})"])
@@ -81,7 +81,7 @@ def fleet(results):
     rows = [
         [f"{fleet['speakers']} speakers start: all {fleet['services']:,} routes of all at the router", f"{fleet['announced_seconds']} s"],
         ["... and all statuses are written", f"{fleet['statuses_seconds']} s"],
-        *([f"writes: {what}", f"{number:,}"] for what, number in fleet["writes"].items()),
+        *apart(fleet["writes"], "writes"),
         ["octets that the API server sends meanwhile, to all speakers", f"{fleet['octets']:,}"],
         ["resident memory of a speaker, median", f"{fleet['resident_mib']:.1f} MiB"],
         [f"{idle['seconds']:.0f} s without a restart: writes; octets that the API server sends", f"{total(idle['writes'])}; {idle['octets']:,}"],
@@ -90,7 +90,7 @@ def fleet(results):
         rows += [
             [f"the router is away for {restart['away_seconds']:.0f} s: after its return all routes of all are back", f"{restart['back_seconds']} s"],
             [f"... writes; octets that the API server sends, in {restart['seconds']:.0f} s", f"{total(restart['writes'])}; {restart['octets']:,}"],
-            *([f"... of these: {what}", f"{number:,}"] for what, number in restart["writes"].items()),
+            *apart(restart["writes"], "... of these"),
         ]
     return own_run(fleet) + table(["", ""], rows)
 
@@ -111,6 +111,11 @@ def rollout(results):
 def own_run(row):
     """How a part was measured that was measured alone."""
     return f"{machine(row['run'])}\n\n" if "run" in row else ""
+
+
+def apart(writes, of="of these"):
+    """A row for each kind of write."""
+    return [[f"{of}: {what}", f"{number:,}"] for what, number in writes.items()]
 
 
 def total(writes):

@@ -19,17 +19,21 @@ pub struct Timing {
     pub duration: Duration,
     /// How long after its last renewal the holder still takes itself for the leader: less than `duration`.
     pub deadline: Duration,
-    /// How long between renewals, and between tries.
-    pub period: Duration,
+    /// How long after its last renewal the holder renews it: so much less than `deadline` that a try may fail.
+    pub renewal: Duration,
+    /// How long between tries that fail.
+    pub retry: Duration,
 }
 
 impl Default for Timing {
-    /// As Kubernetes' own controllers: 15 s, 10 s, 2 s.
+    /// As Kubernetes' own controllers (15 s, 10 s, tries 2 s apart), but renewed every 5 s: each renewal is a write, and an
+    /// event at everyone who watches the Leases.
     fn default() -> Timing {
         Timing {
             duration: Duration::from_secs(15),
             deadline: Duration::from_secs(10),
-            period: Duration::from_secs(2),
+            renewal: Duration::from_secs(5),
+            retry: Duration::from_secs(2),
         }
     }
 }
@@ -138,15 +142,15 @@ impl Election {
     /// What to do at `now`; `time` is the wall clock's, and goes into the Lease for people to read. Whatever is to be written
     /// has to be answered by [`wrote`](Self::wrote) or [`failed`](Self::failed).
     pub fn decide(&mut self, now: Duration, time: Timestamp) -> Step {
-        let Some(lease) = &self.lease else { return Step::Wait(now.saturating_add(self.timing.period)) };
+        let Some(lease) = &self.lease else { return Step::Wait(now.saturating_add(self.timing.retry)) };
         if let Some(begun) = self.writing {
             return Step::Wait(begun.saturating_add(self.timing.deadline).max(now));
         }
-        let next_try = self.tried.map(|t| t.saturating_add(self.timing.period));
+        let next_try = self.tried.map(|t| t.saturating_add(self.timing.retry));
         let due = match lease {
             None => Duration::ZERO,
             Some(l) if l.holder == self.me => {
-                self.renewed.map_or(Duration::ZERO, |at| at.saturating_add(self.timing.period))
+                self.renewed.map_or(Duration::ZERO, |at| at.saturating_add(self.timing.renewal))
             }
             Some(l) if l.holder.is_empty() => Duration::ZERO,
             Some(l) => self.since.saturating_add(l.duration.unwrap_or(self.timing.duration)),
@@ -292,7 +296,24 @@ mod tests {
             assert!(!server.step(&mut b, at(now)));
             assert!(a.leads(at(now)));
         }
-        assert_eq!(writes, 29, "one each 2 s");
+        assert_eq!(writes, 11, "one each 5 s");
+    }
+
+    #[test]
+    fn a_renewal_that_fails_is_tried_again_before_the_deadline() {
+        let (mut server, mut a) = (Server::default(), candidate("a"));
+        a.observe(None, at(0));
+        server.step(&mut a, at(0));
+        let mut tried = Vec::new();
+        for now in (0..10_000).step_by(10) {
+            if !matches!(a.decide(at(now), Timestamp::UNIX_EPOCH), Step::Wait(_)) {
+                a.failed();
+                tried.push(now);
+            }
+            assert!(a.leads(at(now)));
+        }
+        assert_eq!(tried, [5_000, 7_000, 9_000]);
+        assert!(!a.leads(at(10_000)));
     }
 
     #[test]
@@ -339,7 +360,7 @@ mod tests {
         assert!(server.step(&mut a, at(1)));
         assert!(!server.step(&mut b, at(1)), "its resourceVersion is an old one");
         assert!(a.leads(at(2)) && !b.leads(at(2)));
-        // It doesn't try again before the period is over, or something changes.
+        // It doesn't try again before some time has passed, or something changes.
         assert!(matches!(b.decide(at(3), Timestamp::UNIX_EPOCH), Step::Wait(_)));
     }
 
@@ -360,9 +381,9 @@ mod tests {
         a.observe(None, at(0));
         server.step(&mut a, at(0));
         let old = server.lease();
-        server.step(&mut a, at(2_000));
-        a.observe(old, at(2_001));
-        assert!(a.leads(at(11_999)));
-        assert!(server.step(&mut a, at(4_000)), "it renews what it wrote last");
+        server.step(&mut a, at(5_000));
+        a.observe(old, at(5_001));
+        assert!(a.leads(at(14_999)));
+        assert!(server.step(&mut a, at(10_000)), "it renews what it wrote last");
     }
 }

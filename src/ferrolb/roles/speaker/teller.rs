@@ -26,7 +26,8 @@ pub const NAME: &str = "ferrolb-events";
 const TIMING: Timing = Timing {
     duration: Duration::from_secs(60),
     deadline: Duration::from_secs(40),
-    period: Duration::from_secs(15),
+    renewal: Duration::from_secs(15),
+    retry: Duration::from_secs(15),
 };
 
 /// See the module.

@@ -210,13 +210,14 @@ impl Kind {
     }
 
     /// The CustomResourceDefinition.
-    #[expect(clippy::indexing_slicing, reason = "assigns to a key of a JSON object made here")]
     pub fn crd(&self) -> Value {
         let stored = self.versions.last().map(|v| v.name);
         let versions: Vec<Value> =
             self.versions.iter().map(|v| self.crd_version(v, stored == Some(v.name))).collect();
-        let mut spec = json!({
+        let spec = json!({
             "group": GROUP,
+            // The null takes away what an earlier installation may have left there, which wouldn't go with this strategy.
+            "conversion": {"strategy": "None", "webhook": null},
             "names": {
                 "kind": self.name,
                 "listKind": format!("{}List", self.name),
@@ -226,9 +227,6 @@ impl Kind {
             "scope": "Namespaced",
             "versions": versions,
         });
-        if self.versions.len() > 1 {
-            spec["conversion"] = json!({"strategy": "None"});
-        }
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",

@@ -12,7 +12,7 @@ import yaml
 from kube import build
 from kube.cluster import Cluster
 from kube.network import CONTROL_PLANE
-from labkit.build import ROOT
+from labkit.build import ROOT, binary
 from manifests import SYSTEM, pool
 from test_chart import CHART, FULL, METALLB_DEFAULTS, PROMETHEUS, RELEASE, helm
 
@@ -221,6 +221,16 @@ class Release(unittest.TestCase):
         self.assertEqual(cluster.get("crd", "bgppeers.metallb.io")["spec"]["conversion"], {"strategy": "None"})
         # An object that only MetalLB has is gone with it.
         self.assertEqual(cluster.kubectl("get", "secret", "metallb-memberlist", "-n", SYSTEM, "--ignore-not-found"), "")
+
+    def test_the_printed_definitions_take_the_place_of_those_of_metallbs_chart(self):
+        # As helm makes them: without the annotation by which `kubectl apply` knows what was there before.
+        theirs = next(metallbs_objects())
+        cluster.kubectl("delete", "crd", theirs["metadata"]["name"], "--ignore-not-found")
+        cluster.kubectl("create", "-f", "-", data=yaml.safe_dump(theirs))
+        printed = subprocess.run([str(binary()), "crds"], check=True, capture_output=True, text=True).stdout
+        cluster.apply(printed)
+        self.assertEqual(cluster.get("crd", theirs["metadata"]["name"])["spec"]["conversion"], {"strategy": "None"})
+        cluster.kubectl("delete", "-f", "-", data=printed)
 
     def controller(self):
         return cluster.get("deployment", "metallb-controller", SYSTEM)["spec"]["template"]["spec"]["containers"][0]

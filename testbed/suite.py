@@ -72,7 +72,7 @@ KUBE = {
     "speaker": ["kube_speaker"],
     "metallb's tests": [
         "conform_bgp", "conform_bgp_selectors", "conform_bgp_sessions", "conform_state", "conform_assignment", "conform_layer2",
-        "conform_webhook",
+        "conform_webhook", "kube_inside",
     ],
 }
 # Only where they are asked for by name: what takes minutes and rarely changes, what needs a quiet machine, and MetalLB to be built.

@@ -20,6 +20,8 @@ pub struct ClusterFacts {
     pub served: BTreeSet<String>,
     /// `MetalLB` objects of MetalLB's operator.
     pub operators: Vec<Value>,
+    /// The names of all Nodes.
+    pub nodes: BTreeSet<String>,
     /// `FRRConfiguration` objects of frr-k8s.
     pub frr_configurations: Vec<Value>,
     /// The ConfigMaps `bgpextras` and `config` of the namespace of the configuration.
@@ -272,10 +274,11 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for object in &facts.frr_configurations {
         let place = text(object, "/metadata/namespace").unwrap_or_default();
+        // MetalLB names its own by their node.
         let by_metallb = list(object, "/metadata/ownerReferences")
             .iter()
             .any(|o| text(o, "/kind") == Some("DaemonSet") || text(o, "/kind") == Some("Pod"))
-            || name(object).starts_with("metallb-");
+            || name(object).strip_prefix("metallb-").is_some_and(|node| facts.nodes.contains(node));
         if by_metallb {
             continue;
         }
@@ -547,11 +550,12 @@ mod tests {
     fn what_only_frr_could_do_is_named_line_by_line() {
         let mut facts = facts();
         facts.operators = vec![json!({"metadata": {"namespace": NAMESPACE, "name": "metallb"}})];
+        facts.nodes = BTreeSet::from(["n1".to_owned()]);
         let neighbor =
             json!({"address": "10.0.0.1", "toReceive": {"allowed": {"mode": "all"}}, "toAdvertise": {}});
         facts.frr_configurations = vec![
             json!({"metadata": {"namespace": NAMESPACE, "name": "metallb-n1"}, "spec": {}}),
-            json!({"metadata": {"namespace": "x", "name": "mine"},
+            json!({"metadata": {"namespace": "x", "name": "metallb-extra-receive"},
                    "spec": {"bgp": {"routers": [{"neighbors": [neighbor]}]}, "raw": {"rawConfig": "!\nip prefix-list a\n"}}}),
         ];
         facts.config_maps = vec![

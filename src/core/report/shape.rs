@@ -193,12 +193,18 @@ pub struct Object {
 }
 
 impl Object {
-    /// From its JSON; `None` where it lacks a name or a label, and so is nobody's of whom this module knows.
+    /// From its JSON; `None` where it lacks a name or a label, and so is nobody's of whom this module knows. Of the states of
+    /// sessions also `None` where it belongs to anything but a Node: frr-k8s, which the kind is of, may run beside.
     pub fn read(kind: Kind, raw: &Value) -> Option<Object> {
         let metadata = raw.get("metadata")?;
         let text = |name: &str| metadata.get(name).and_then(Value::as_str);
         let label = |name: &str| metadata.get("labels")?.get(name)?.as_str();
         let service = || Some(ServiceKey::new(label(SERVICE_NAMESPACE)?, label(SERVICE_NAME)?));
+        let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+        let mut others = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) != Some("Node"));
+        if kind == Kind::BgpSessionState && others.next().is_some() {
+            return None;
+        }
         let status = raw.get("status");
         let subject = match kind {
             Kind::ConfigurationState => Subject::Configuration,

@@ -185,6 +185,18 @@ fn what_an_earlier_process_wrote_is_gone_on_with() {
 }
 
 #[test]
+fn session_states_of_another_program_on_the_same_node_are_not_ours() {
+    let state = |owners: Value| {
+        json!({"metadata": {"name": "n1-x", "ownerReferences": owners, "labels": {
+            (Kind::BgpSessionState.node_label()): "n1", "frrk8s.metallb.io/peer": "192.0.2.1", "frrk8s.metallb.io/vrf": "",
+        }}})
+    };
+    let read = |owners: Value| Object::read(Kind::BgpSessionState, &state(owners)).is_some();
+    assert!(read(json!([{"kind": "Node", "name": "n1"}])) && read(json!(null)));
+    assert!(!read(json!([{"kind": "Pod", "name": "frr-k8s-7xk2p"}])));
+}
+
+#[test]
 fn objects_of_others_stay_but_for_claims_on_layer_2() {
     let mut lab = Lab::new(100);
     let object = |kind: Kind, name: &str, node: &str| {

@@ -1,5 +1,6 @@
 //! What can be written after `ferrolb`.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ferrolb_api::duration::parse_go_duration;
 
 use super::controller::ControllerArgs;
 use super::speaker::SpeakerArgs;
+use crate::shell::kube;
 use crate::shell::telemetry::http::BindAddress;
 use crate::shell::telemetry::log::LogLevel;
 
@@ -55,7 +57,7 @@ pub struct InputArgs {
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub files: Vec<PathBuf>,
     /// The namespace that configuration objects live in
-    #[arg(long, value_name = "NS", default_value = "metallb-system")]
+    #[arg(long, value_name = "NS", env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
@@ -105,7 +107,14 @@ pub struct ClusterArgs {
     pub cluster: bool,
     /// The cluster to read; without it ~/.kube/config, where that is there, or the cluster that this is a pod of
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<OsString>,
+}
+
+impl ClusterArgs {
+    /// The files that name the cluster, where any do.
+    pub fn kubeconfig(&self) -> Option<&OsStr> {
+        self.kubeconfig.as_deref().filter(|list| !kube::files(list).is_empty())
+    }
 }
 
 /// `ferrolb plan`.

@@ -38,20 +38,25 @@ fn findings(args: &CheckArgs) -> Result<Vec<Finding>, String> {
     let runtime = cluster::runtime()?;
     let from_files = !args.input.files.is_empty();
     let asks_cluster =
-        args.cluster.cluster || !from_files && (args.cluster.kubeconfig.is_some() || cluster::is_pod());
+        args.cluster.cluster || !from_files && (args.cluster.kubeconfig().is_some() || cluster::is_pod());
     let mut found = Vec::new();
     let mut engine = None;
     let nodes =
         NodeArgs { node: args.node.clone(), down: vec![], bgp_down: vec![], ignore_exclude_lb: false };
     if asks_cluster {
         let namespace = &args.input.namespace;
-        let (facts, snapshot) = runtime.block_on(async {
+        let (mut facts, snapshot) = runtime.block_on(async {
             let client = cluster::connect(&args.cluster).await?;
             let facts = cluster_facts::gather(&client, namespace).await;
             cluster::read(&client, namespace).await.map(|snapshot| (facts, snapshot))
         })?;
         for note in &snapshot.notes {
             eprintln!("warning: {note}");
+        }
+        for (kind, why) in snapshot.forbidden {
+            if facts.unread.iter().all(|(known, _)| *known != kind) {
+                facts.unread.push((kind, why));
+            }
         }
         // This machine may be none of the nodes: it is looked at all the same, without what they are to do.
         let known = args.node.as_deref().is_some_and(|name| cluster::has_node(&snapshot.objects, name));

@@ -1,6 +1,7 @@
 //! The objects of a cluster, read once, for the commands that decide once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use ferrolb_core::manifest;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub objects: Vec<Object>,
     /// What is left out, each a sentence.
     pub notes: Vec<String>,
+    /// The kinds that may not be listed, and why.
+    pub forbidden: Vec<(String, String)>,
     /// What there is nothing to compare with, each a sentence.
     pub uncompared: Vec<String>,
     /// What the cluster says is announced now.
@@ -48,16 +51,15 @@ pub struct Snapshot {
 /// # Errors
 /// One sentence.
 pub async fn connect(args: &ClusterArgs) -> Result<Client, String> {
-    let given = args.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty());
     let home = || {
         let path = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
-        path.exists().then_some(path)
+        path.exists().then(|| path.into_os_string())
     };
-    let path = match (given, is_pod()) {
+    let files = match (args.kubeconfig(), is_pod()) {
         (None, false) => home(),
-        (given, _) => given,
+        (given, _) => given.map(OsStr::to_owned),
     };
-    cluster::connect(path.as_deref()).await
+    cluster::connect(files.as_deref()).await
 }
 
 /// Whether this process is in a pod, as far as its environment says so.
@@ -65,20 +67,35 @@ pub fn is_pod() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// Reads a cluster whose configuration is in `namespace`.
+impl Snapshot {
+    /// The same, where every kind could be listed: there is no deciding with half of what counts.
+    ///
+    /// # Errors
+    /// One sentence, with the first kind that may not be listed.
+    pub fn whole(self) -> Result<Snapshot, String> {
+        match self.forbidden.first() {
+            Some((kind, why)) => Err(format!("{kind} can't be read: {why}")),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Reads a cluster whose configuration is in `namespace`, as far as that is allowed.
 ///
 /// # Errors
-/// One sentence, where a kind that is needed can't be read.
+/// One sentence, where a kind that is needed can't be read for another reason.
 pub async fn read(client: &Client, namespace: &str) -> Result<Snapshot, String> {
     let mut notes = Vec::new();
     let lists = KINDS.iter().map(|(kind, at_home)| async move {
         match list(client, kind, at_home.then_some(namespace), "").await {
-            Ok(objects) => Ok(objects),
-            Err(Unlisted::NotServed) => Ok(vec![]),
+            Ok(objects) => Ok((objects, None)),
+            Err(Unlisted::NotServed) => Ok((vec![], None)),
+            Err(Unlisted::Forbidden(why)) => Ok((vec![], Some((kind.resource(), why)))),
             Err(why) => Err(format!("{} can't be read: {why}", kind.resource())),
         }
     });
-    let mut values: Vec<Value> = try_join_all(lists).await?.into_iter().flatten().collect();
+    let (values, forbidden): (Vec<_>, Vec<_>) = try_join_all(lists).await?.into_iter().unzip();
+    let mut values: Vec<Value> = values.into_iter().flatten().collect();
     let secrets = list(client, &SECRET, Some(namespace), "").await;
     let stand_in = secrets.is_err();
     match secrets {
@@ -110,7 +127,7 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Snapshot, String> 
             .await
             .map(|all| all.iter().filter_map(placed).collect()),
     };
-    Ok(Snapshot { objects, notes, uncompared, running })
+    Ok(Snapshot { objects, notes, forbidden: forbidden.into_iter().flatten().collect(), uncompared, running })
 }
 
 /// What passwords refer to, with something in it.
@@ -233,6 +250,9 @@ mod tests {
         assert_eq!(snapshot.running.layer2, None);
         assert_eq!((snapshot.notes.len(), snapshot.uncompared.len()), (1, 1), "{:?}", snapshot.notes);
         fake.refuse("/api/v1/services", 403);
-        assert!(read(&fake.client(), "m").await.is_err_and(|e| e.starts_with("services can't be read")));
+        let snapshot = read(&fake.client(), "m").await.unwrap();
+        assert!(has_node(&snapshot.objects, "n1"), "what may be read is there");
+        assert_eq!(snapshot.forbidden.len(), 1);
+        assert!(snapshot.whole().is_err_and(|e| e.starts_with("services can't be read")));
     }
 }

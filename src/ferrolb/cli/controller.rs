@@ -1,5 +1,6 @@
 //! The flags of `ferrolb controller`: MetalLB's by name, environment variable and default, and our own.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -27,11 +28,11 @@ pub struct ControllerArgs {
     lb_class: Option<String>,
     /// The cluster to work for, where this isn't a pod of it
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<OsString>,
     /// The name of this pod: among several controllers, who leads is told by it
     #[arg(long, value_name = "NAME", env = "METALLB_POD_NAME")]
     pod_name: Option<String>,
-    /// The Unix socket to look in at with status and watch
+    /// The Unix socket to look in at with status and watch; by default controller.sock in /run/ferrolb, where that is there
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// How much to log

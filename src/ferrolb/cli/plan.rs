@@ -59,7 +59,7 @@ fn planned(args: &PlanArgs) -> Result<bool, String> {
 fn from_cluster(args: &PlanArgs) -> Result<(Offline, Option<Running>), String> {
     let snapshot = cluster::runtime()?.block_on(async {
         let client = cluster::connect(&args.cluster).await?;
-        cluster::read(&client, &args.input.namespace).await
+        cluster::read(&client, &args.input.namespace).await?.whole()
     })?;
     let uncompared = snapshot.uncompared.iter().filter(|_| args.compare);
     for note in snapshot.notes.iter().chain(uncompared) {

@@ -1,5 +1,6 @@
 //! The flags of `ferrolb speaker`: MetalLB's by name, environment variable and default, and our own.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -51,8 +52,8 @@ pub struct SpeakerArgs {
     pub status_writes: u32,
     /// The cluster to work for, where this isn't a pod of it
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub kubeconfig: Option<PathBuf>,
-    /// The Unix socket to look in at with status, explain and watch
+    pub kubeconfig: Option<OsString>,
+    /// The Unix socket to look in at with status, explain and watch; by default speaker.sock in /run/ferrolb, where that is there
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// How much to log

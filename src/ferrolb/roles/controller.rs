@@ -108,7 +108,8 @@ async fn work(
         layer2: None,
         health: health.clone(),
     };
-    let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
+    let socket = args.socket.clone().or_else(|| grpc::default_socket("controller", None));
+    let _serving = socket.map(|path| grpc::keep_serving(path, about));
     info!(event = "startup", %namespace, identity = me, version = env!("CARGO_PKG_VERSION"), "starting");
     let mut source = Source::new(client.clone(), watches(&namespace));
     health.supplied_by(source.watches());
@@ -427,7 +428,7 @@ impl Controller {
                     warn!(
                         event = "leaseNotWritten",
                         answer = why,
-                        "tried again every 2 s; after 10 s without, this controller stops writing"
+                        "tried again every 2 s; 10 s after the last renewal this controller stops writing"
                     );
                     self.lease_not_written = Some(why);
                 }

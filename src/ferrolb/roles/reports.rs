@@ -212,7 +212,14 @@ impl Reports {
         );
         let services: Vec<ServiceKey> = engine.addresses().services(*address).cloned().collect();
         for key in services {
-            self.event(&key, "Warning", "announceFailed", &message);
+            // A speaker that starts anew finds the same again, and gives the event the same name, so that there is one.
+            let mut hash = DefaultHasher::new();
+            (self.uids.get(&key), &message).hash(&mut hash);
+            self.event_named(
+                &key,
+                &format!("{:016x}", hash.finish()),
+                ["Warning", "announceFailed", &message],
+            );
         }
     }
 

@@ -130,7 +130,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
         layer2: Some(layer2.observer()),
         health: health.clone(),
     };
-    let _serving = args.socket.clone().map(|path| grpc::keep_serving(path, about));
+    let socket = args.socket.clone().or_else(|| grpc::default_socket("speaker", None));
+    let _serving = socket.map(|path| grpc::keep_serving(path, about));
     speaker.announcer.set_silent(!speaker.others.here.is_empty());
     leases.stand_back(!speaker.others.anywhere.is_empty());
     speaker.announcer.send_everything(&wire, None).await?;

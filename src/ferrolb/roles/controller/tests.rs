@@ -239,3 +239,15 @@ async fn what_metallbs_monitors_ask_a_controller_for_is_at_its_ports() {
     controller.stop().await;
     follower.stop().await;
 }
+
+#[tokio::test]
+async fn a_definition_of_session_states_that_is_there_is_left_alone() {
+    let fake = Fake::start().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgpsessionstates.frrk8s.metallb.io";
+    let theirs =
+        json!({"metadata": {"name": "bgpsessionstates.frrk8s.metallb.io", "labels": {"of": "frr-k8s"}}});
+    fake.put(path, theirs);
+    let before = fake.get(path);
+    tokio::time::timeout(PATIENCE, define_sessions(fake.client())).await.expect("it is content");
+    assert_eq!(fake.get(path), before);
+}

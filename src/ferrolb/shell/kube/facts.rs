@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{
     CONFIG_MAP, CUSTOM_RESOURCE_DEFINITION, DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, FRR_CONFIGURATION, Kind,
-    METALLB, SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, VALIDATING_WEBHOOK_CONFIGURATION,
+    METALLB, NODE, SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, VALIDATING_WEBHOOK_CONFIGURATION,
 };
 use super::listing::{Unlisted, list};
 use super::write::{Act, Answer, Write};
@@ -42,6 +42,7 @@ pub async fn gather(client: &Client, namespace: &str) -> ClusterFacts {
         workloads,
         served: slices.iter().filter_map(served).collect(),
         operators: reader.all(&METALLB, None, "").await,
+        nodes: reader.all(&NODE, None, "").await.iter().map(|node| name(node).to_owned()).collect(),
         frr_configurations: reader.all(&FRR_CONFIGURATION, None, "").await,
         config_maps: reader.all(&CONFIG_MAP, Some(namespace), "").await,
         access: vec![],

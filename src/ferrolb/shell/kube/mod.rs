@@ -21,7 +21,7 @@ mod tests;
 mod watching;
 mod write;
 
-pub use client::{connect, own_namespace};
+pub use client::{connect, files, own_namespace};
 pub use fold::Seen;
 pub use kinds::Watch;
 pub use listing::{Unlisted, list};

@@ -175,6 +175,21 @@ class Cluster:
         """What a command wrote to standard output, run inside a node: n1, tor, client, lan, ..."""
         return self.lab.run(node, list(argv), seconds, check)
 
+    def ask(self, node, address, seconds=1):
+        """What the web server behind an address says to a client on `node`, or nothing."""
+        host = f"[{address}]" if ":" in address else address
+        return self.in_ns(node, "curl", "-gsS", "-m", str(seconds), f"http://{host}/", check=False)
+
+    def wait_answers(self, node, address, nodes):
+        """Until new connections have been answered on each of these nodes, and on no other."""
+        seen = set()
+
+        def probe():
+            seen.update(word.removeprefix("node=") for word in self.ask(node, address).split() if word.startswith("node="))
+            return Seen(seen == nodes, seen)
+
+        until(f"answers from {sorted(nodes)} for {address}, asked from {node}", probe, 30.0)
+
     def start_router(self, name):
         """Starts FRR on one of the routers that don't run from the beginning."""
         self.lab.run(name, ["sh", "/run/lab/router/start.sh"])

@@ -13,7 +13,7 @@ from kube import workload
 from kube.cluster import Cluster
 from kube.network import CLIENT, LAN, NODES
 from labkit.runner import LAB, Lab, LabError
-from labkit.wait import Seen, until
+from labkit.wait import until
 
 import kube_traces
 
@@ -76,7 +76,7 @@ class Stands(unittest.TestCase):
         for address in cluster.get("service", "web")["spec"]["clusterIPs"]:
             for node in NODES:
                 with self.subTest(address=address, node=node):
-                    wait_nodes_answer(node, address, set(NODES))
+                    cluster.wait_answers(node, address, set(NODES))
 
     def test_a_load_balancer_stays_pending_where_nobody_is_one(self):
         for name in ("web", "nginx", "alone"):
@@ -85,30 +85,30 @@ class Stands(unittest.TestCase):
 
     def test_an_address_with_a_route_is_reached_from_outside_and_one_without_is_not(self):
         for address in VIPS:
-            self.assertEqual(ask("client", address), "")
+            self.assertEqual(cluster.ask("client", address), "")
         balance("web", VIPS)
         self.addCleanup(balance, "web", ())
         for family, address in enumerate(VIPS):
             route(self, address, NODES["n1"][family])
-            wait_nodes_answer("client", address, set(NODES))
+            cluster.wait_answers("client", address, set(NODES))
             # By way of n1, so the client is one of n1's addresses.
-            self.assertNotIn(f"client={CLIENT[family]}", ask("client", address))
+            self.assertNotIn(f"client={CLIENT[family]}", cluster.ask("client", address))
 
     def test_a_local_service_sees_the_client_on_its_node_and_is_silent_elsewhere(self):
         balance("alone", LOCAL_VIPS)
         self.addCleanup(balance, "alone", ())
         for family, address in enumerate(LOCAL_VIPS):
             route(self, address, NODES["n2"][family])
-            wait_nodes_answer("client", address, {"n2"})
-            self.assertIn(f"node=n2 client={CLIENT[family]}", ask("client", address))
+            cluster.wait_answers("client", address, {"n2"})
+            self.assertIn(f"node=n2 client={CLIENT[family]}", cluster.ask("client", address))
             route(self, address, NODES["n3"][family])
-            self.assertEqual(ask("client", address), "")
+            self.assertEqual(cluster.ask("client", address), "")
 
     def test_on_the_wire_nobody_answers_for_an_address_by_itself(self):
         balance("web", VIPS)
         self.addCleanup(balance, "web", ())
         for address in VIPS:
-            self.assertEqual(ask("lan", address), "")
+            self.assertEqual(cluster.ask("lan", address), "")
             self.assertNotIn("lladdr", cluster.in_ns("lan", "ip", "neighbour", "show", address))
 
     def test_the_client_on_the_wire_reaches_a_node_directly(self):
@@ -170,14 +170,14 @@ class Breaks(unittest.TestCase):
             cluster.start_node(3)
         print(f"       and is ready {time.monotonic() - begun:.1f} s after it was started again", flush=True)
         until("its endpoints ready", lambda: ready_nodes("web") == set(NODES), 90.0)
-        wait_nodes_answer("n1", cluster.get("service", "web")["spec"]["clusterIP"], set(NODES))
+        cluster.wait_answers("n1", cluster.get("service", "web")["spec"]["clusterIP"], set(NODES))
 
     def test_the_api_server_can_be_away_for_a_while(self):
         address = cluster.get("service", "web")["spec"]["clusterIP"]
         cluster.kill_program("cp", "kube-apiserver")
         try:
             until("no API", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "", 10.0)
-            wait_nodes_answer("n1", address, set(NODES))
+            cluster.wait_answers("n1", address, set(NODES))
         finally:
             cluster.start_program("cp", "kube-apiserver")
             cluster.wait_api()
@@ -220,25 +220,9 @@ def route(test, address, hop):
     test.addCleanup(cluster.in_ns, "tor", "ip", "route", "del", address, check=False)
 
 
-def ask(node, address, seconds=1):
-    """What the web server behind an address says, or nothing."""
-    return cluster.in_ns(node, "curl", "-gsS", "-m", str(seconds), f"http://{bracketed(address)}/", check=False)
-
-
 def status(node, url):
     """The status code that a URL gives, asked from a node."""
     return cluster.in_ns(node, "curl", "-gs", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url, check=False)
-
-
-def wait_nodes_answer(node, address, nodes):
-    """Until new connections have been answered on each of these nodes, and on no other."""
-    seen = set()
-
-    def probe():
-        seen.update(word.removeprefix("node=") for word in ask(node, address).split() if word.startswith("node="))
-        return Seen(seen == nodes, seen)
-
-    until(f"answers from {sorted(nodes)} for {address}, asked from {node}", probe, 30.0)
 
 
 def ready_nodes(name):

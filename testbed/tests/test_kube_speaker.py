@@ -48,12 +48,12 @@ class Announces(unittest.TestCase):
         self.assertEqual(len(addresses), 2)
         for family, address in enumerate(addresses):
             wait_hops(address, set(NODES), family)
-            wait_nodes_answer("client", address, set(NODES))
+            cluster.wait_answers("client", address, set(NODES))
 
     def test_a_local_service_is_announced_where_its_endpoint_is_and_keeps_the_client(self):
         address, _ = balanced(self, "alone", externalTrafficPolicy="Local")
         wait_hops(address, {"n2"})
-        wait_nodes_answer("client", address, {"n2"})
+        cluster.wait_answers("client", address, {"n2"})
         move("alone", "n3")
         self.addCleanup(move, "alone", "n2")
         wait_hops(address, {"n3"})
@@ -201,7 +201,7 @@ class Answers(unittest.TestCase):
     def test_one_node_answers_for_both_addresses_and_says_so(self):
         addresses = self.balanced("near", app="web")
         for address in addresses:
-            wait_nodes_answer("lan", address, set(NODES))
+            cluster.wait_answers("lan", address, set(NODES))
         owners = {owner(address) for address in addresses}
         until("one status", lambda: Seen(claims("near") == owners and len(owners) == 1, (claims("near"), owners)), 20.0)
         (node,) = owners
@@ -211,11 +211,11 @@ class Answers(unittest.TestCase):
         cluster.kubectl("delete", "service", "near")
         until("no status", lambda: claims("near") == set(), 20.0)
         cluster.in_ns("lan", "ip", "neighbour", "flush", "dev", "eth0")
-        until("nobody", lambda: not ask("lan", addresses[0]) and owner(addresses[0]) is None, 10.0)
+        until("nobody", lambda: not cluster.ask("lan", addresses[0]) and owner(addresses[0]) is None, 10.0)
 
     def test_another_node_takes_over_from_a_speaker_that_is_gone(self):
         (address,) = self.balanced("moving", app="web", ipFamilyPolicy="SingleStack")
-        until("an answer", lambda: ask("lan", address), 30.0)
+        until("an answer", lambda: cluster.ask("lan", address), 30.0)
         first = owner(address)
         cluster.kubectl("label", "node", first, "speaker=no")
         self.addCleanup(cluster.kubectl, "label", "node", first, "speaker-", check=False)
@@ -224,11 +224,11 @@ class Answers(unittest.TestCase):
             "nodeSelectorTerms": [{"matchExpressions": [{"key": "speaker", "operator": "DoesNotExist"}]}]}}}
         patch = json.dumps({"spec": {"template": {"spec": {"affinity": affinity}}, "updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}}})
         cluster.kubectl("patch", "daemonset", "speaker", "-n", SYSTEM, "--patch", patch)
-        until("another owner", lambda: ask("lan", address) and owner(address) != first, 60.0)
+        until("another owner", lambda: cluster.ask("lan", address) and owner(address) != first, 60.0)
         print(f"       layer 2: another node answers after {time.monotonic() - begun:.1f} s", flush=True)
         until("its status", lambda: Seen(claims("moving") == {owner(address)}, claims("moving")), 20.0)
         cluster.kubectl("label", "node", first, "speaker-")
-        until("the first owner", lambda: ask("lan", address) and owner(address) == first, 90.0)
+        until("the first owner", lambda: cluster.ask("lan", address) and owner(address) == first, 90.0)
 
 
 class Withstands(unittest.TestCase):
@@ -253,7 +253,7 @@ class Withstands(unittest.TestCase):
         until("no API", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "", 10.0)
         time.sleep(5.0)
         self.assertEqual(hops(address), set(NODES))
-        wait_nodes_answer("client", address, set(NODES))
+        cluster.wait_answers("client", address, set(NODES))
         cluster.start_program("cp", "kube-apiserver")
         cluster.wait_api()
         cluster.wait_nodes()
@@ -352,23 +352,6 @@ def owner(address):
 
 def results():
     return {s["metadata"]["name"]: s.get("status", {}).get("result") for s in cluster.get("configurationstates", namespace=SYSTEM)}
-
-
-def ask(node, address, seconds=1):
-    """What the web server behind an address says, or nothing."""
-    host = f"[{address}]" if ":" in address else address
-    return cluster.in_ns(node, "curl", "-gsS", "-m", str(seconds), f"http://{host}/", check=False)
-
-
-def wait_nodes_answer(node, address, nodes):
-    """Until new connections have been answered on each of these nodes, and on no other."""
-    seen = set()
-
-    def probe():
-        seen.update(word.removeprefix("node=") for word in ask(node, address).split() if word.startswith("node="))
-        return Seen(seen == nodes, seen)
-
-    until(f"answers from {sorted(nodes)} for {address}, asked from {node}", probe, 30.0)
 
 
 if __name__ == "__main__":

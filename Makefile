@@ -19,7 +19,7 @@ check: ## format, lints, unit tests, docs: offline, without root
 test: setup ## everything, live labs and a Kubernetes cluster included (root; three quarters of an hour, and 18 minutes for what is built once)
 	$(PYTHON) testbed/suite.py
 
-test-kube: setup ## of these the stages in a Kubernetes cluster; besides, what clients lose, each right taken away, and the migration from MetalLB (root)
+test-kube: setup ## of these the stages in a Kubernetes cluster; besides, each right taken away, and the migration from MetalLB (root)
 	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker metallb traffic rights migrate
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
@@ -65,9 +65,8 @@ bench: setup ## measures beside BIRD, FRR and GoBGP, within 3 minutes; BENCH=ful
 	$(CARGO) build --locked --release --package ferrolb
 	$(PYTHON) testbed/bench/run.py $(if $(filter full,$(BENCH)),--full)
 
-bench-kube: setup ## controller and speaker at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root)
-	$(CARGO) build --locked --release --package ferrolb
-	$(PYTHON) testbed/bench/kubebench.py
+bench-kube: setup binary ## controller and speaker, as they are shipped, at a real API server with 10,000 Services; writes docs/benchmarks-kube.md (root)
+	FERROLB_BIN=target/$(DIST_TARGET)/dist/ferrolb $(PYTHON) testbed/bench/kubebench.py
 
 FUZZ_SECONDS ?= 60
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), or TARGET alone, with its coverage (nightly)

@@ -74,9 +74,10 @@ KUBE = {
         "conform_bgp", "conform_bgp_selectors", "conform_bgp_sessions", "conform_state", "conform_assignment", "conform_layer2",
         "conform_webhook", "kube_inside",
     ],
+    "traffic": ["kube_fleet", "kube_traffic"],
 }
-# Only where they are asked for by name: what takes minutes and rarely changes, what needs a quiet machine, and MetalLB to be built.
-ASKED = {"traffic": ["kube_traffic", "kube_fleet"], "rights": ["kube_rights"], "migrate": ["kube_migrate"]}
+# Only where they are asked for by name: what takes minutes and rarely changes, and MetalLB to be built.
+ASKED = {"rights": ["kube_rights"], "migrate": ["kube_migrate"]}
 
 
 def lab(name, *modules):

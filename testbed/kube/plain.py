@@ -18,7 +18,11 @@ IDLE_SECONDS = 30.0
 
 
 class Failed(Exception):
-    """The API server's answer wasn't a success."""
+    """The API server's answer wasn't a success; `status` is HTTP's."""
+
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
 
 
 class Api:
@@ -58,7 +62,7 @@ class Api:
         text = b"".join(chunks(self.own.file)) if "chunked" in headers.get("transfer-encoding", "") else self.own.file.read(int(headers.get("content-length", 0)))
         now = time.monotonic()
         if status >= 300:
-            raise Failed(f"{method} {path}: {status} {text.decode(errors='replace')[:300]}")
+            raise Failed(f"{method} {path}: {status} {text.decode(errors='replace')[:300]}", status)
         return (json.loads(text) if text[:1] == b"{" else text.decode()), now
 
     def create(self, path, item):

@@ -158,6 +158,9 @@ impl Watches {
                     "the API server doesn't know this kind: it counts as a kind without objects until the CustomResourceDefinition is applied (`ferrolb crds` prints it)"
                 );
             }
+            Standing::Forbidden(why) if synced => {
+                warn!(event = "watchForbidden", kind, resource, error = %why, "this can't be watched any more, and what was known stands: allow the service account to get, list and watch it (an API server that has just started may say so for a second)");
+            }
             Standing::Forbidden(why) => {
                 error!(event = "watchForbidden", kind, resource, error = %why, "this can't be watched, so nothing is decided: allow the service account to get, list and watch it");
             }

@@ -85,9 +85,14 @@ const MEMBERLIST: u16 = 7946;
 /// Metrics and health of MetalLB, and of FerroLB in a pod.
 const SERVED: [u16; 2] = [9120, 17472];
 
+/// Whether a process, as of a [`Listener`], is FerroLB itself.
+fn is_ours(process: Option<&str>) -> bool {
+    process.is_some_and(|process| process.starts_with("ferrolb ("))
+}
+
 fn ports(facts: &NodeFacts) -> Vec<Finding> {
     let mut found = Vec::new();
-    for listener in &facts.listeners {
+    for listener in facts.listeners.iter().filter(|l| !is_ours(l.process.as_deref())) {
         let holder = listener.process.as_deref().unwrap_or("a process that can't be seen from here");
         let subject = format!("port {}", listener.port);
         match listener.port {
@@ -209,8 +214,7 @@ fn taken<'a>(
     let same = move |connection: &&Connection| {
         connection.remote.ip() == router && peer.source_address.is_none_or(|s| s == connection.local.ip())
     };
-    let others =
-        |c: &&Connection| c.process.as_deref().is_none_or(|process| !process.starts_with("ferrolb ("));
+    let others = |c: &&Connection| !is_ours(c.process.as_deref());
     facts.bgp_connections.iter().filter(same).filter(others).map(move |connection| {
         let local = connection.local.ip();
         let (severity, holder) = match &connection.process {
@@ -461,8 +465,13 @@ mod tests {
         let any = IpAddr::from([0, 0, 0, 0]);
         let held =
             |port, process: Option<&str>| Listener { address: any, port, process: process.map(Into::into) };
-        facts.listeners =
-            vec![held(179, Some("bird (42)")), held(7946, None), held(9120, None), held(80, None)];
+        facts.listeners = vec![
+            held(179, Some("bird (42)")),
+            held(7946, None),
+            held(9120, None),
+            held(80, None),
+            held(17472, Some("ferrolb (7)")),
+        ];
         facts.sysctls.insert("net.ipv4.ip_forward".into(), 0);
         facts.sysctls.insert("net.ipv4.conf.all.rp_filter".into(), 1);
         facts

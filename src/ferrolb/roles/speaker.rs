@@ -96,7 +96,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
             speaker.take(supplied, &mut reports, &mut leases, &mut teller, &mut supply);
         }
         if args.wait_for_kube_proxy {
-            wait_for_kube_proxy(&speaker.proxy_addresses()).await;
+            let addresses = speaker.proxy_addresses();
+            wait_for_kube_proxy(&addresses, node_proxy::KUBE_PROXY, node_proxy::uptime).await;
         }
     };
     tokio::select! {
@@ -254,11 +255,11 @@ async fn answer_pings(pings: &mut mpsc::Receiver<tokio::sync::oneshot::Sender<()
 }
 
 /// Waits until the node's proxy is healthy, where the node has just booted; for some seconds at most.
-async fn wait_for_kube_proxy(addresses: &[IpAddr]) {
+async fn wait_for_kube_proxy(addresses: &[IpAddr], port: u16, uptime: impl Fn() -> Option<Duration>) {
     let begun = Instant::now();
     let mut probe = Probe::Silent;
     loop {
-        match proxy::may_announce(node_proxy::uptime(), begun.elapsed(), probe) {
+        match proxy::may_announce(uptime(), begun.elapsed(), probe) {
             Start::Go(why) => {
                 info!(
                     event = "announcing",
@@ -268,7 +269,7 @@ async fn wait_for_kube_proxy(addresses: &[IpAddr]) {
                 );
                 return;
             }
-            Start::Wait => probe = node_proxy::ask(addresses, node_proxy::KUBE_PROXY, "/healthz").await,
+            Start::Wait => probe = node_proxy::ask(addresses, port, "/healthz").await,
         }
         if probe != Probe::Status(200) {
             tokio::time::sleep(PROXY_PAUSE).await;

@@ -1,6 +1,6 @@
 //! The role as a whole, between a stand-in for an API server and a scripted peer.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::serve;
+use super::{serve, wait_for_kube_proxy};
 use crate::cli::SpeakerArgs;
 use crate::shell::kube::fake::Fake;
 use crate::shell::telemetry::metallb;
@@ -186,17 +186,7 @@ fn announced(update: &Update) -> Vec<String> {
 async fn a_speaker_announces_tells_and_starts_again_without_a_write() {
     let directory = TempDir::new().unwrap();
     let listener = listener().await;
-    let port = listener.local_addr().unwrap().port();
-    let api = Fake::start().await;
-    api.put(
-        "/api/v1/nodes/n1",
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "uid-of-n1", "labels": {"rack": "1"}}}),
-    );
-    metallb(&api, "ipaddresspools", "IPAddressPool", "pool", json!({"addresses": ["192.0.2.0/28"]}));
-    let peer = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": PEER.to_string(), "peerPort": port});
-    metallb(&api, "bgppeers", "BGPPeer", "tor", peer);
-    metallb(&api, "bgpadvertisements", "BGPAdvertisement", "all", json!({}));
-    service(&api, "web", "192.0.2.1", "n2", json!({}));
+    let api = cluster(&listener).await;
     service(&api, "other", "192.0.2.2", "n1", json!({"loadBalancerClass": "another"}));
     let args = args(directory.path(), &api);
 
@@ -455,4 +445,48 @@ async fn a_speaker_is_ready_when_it_knows_what_to_announce_and_no_router_has_to_
         ended = serve(&args) => panic!("the role has ended: {ended:?}"),
         done = tokio::time::timeout(Duration::from_secs(60), looking) => done.unwrap(),
     }
+}
+
+#[tokio::test]
+async fn a_speaker_that_is_to_write_nothing_announces_all_the_same() {
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    let mut args = args(directory.path(), &api);
+    args.status_writes = 0;
+    let looking = async {
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+        // What it would write, it would write by then; that it doesn't is the point.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(api.writes(), Vec::<String>::new());
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), looking) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn after_a_boot_a_speaker_waits_until_the_proxy_is_healthy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let here = [IpAddr::from(Ipv4Addr::LOCALHOST)];
+    let answering = async {
+        for status in ["503 Service Unavailable", "503 Service Unavailable", "200 OK"] {
+            let (mut asker, _) = listener.accept().await.unwrap();
+            let mut question = [0; 1024];
+            assert!(asker.read(&mut question).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            asker.write_all(answer.as_bytes()).await.unwrap();
+        }
+    };
+    let waiting = wait_for_kube_proxy(&here, port, || Some(Duration::from_secs(30)));
+    // It has asked three times by the time that it goes on.
+    let both = async { tokio::join!(waiting, answering) };
+    tokio::time::timeout(Duration::from_secs(8), both).await.expect("sooner than the limit");
+    // On a node that is long up nobody is asked.
+    drop(listener);
+    let waiting = wait_for_kube_proxy(&here, port, || Some(Duration::from_secs(3600)));
+    tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("at once");
 }

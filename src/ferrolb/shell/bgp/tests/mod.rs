@@ -457,11 +457,11 @@ async fn a_peer_that_reads_nothing_holds_up_nobody() {
             peer.update().await;
         }
     }
-    while deaf.ends_of_rib == 0 {
+    // How much found room in the kernel's buffers before each change isn't ours to say; the end is.
+    while deaf.ends_of_rib == 0 || deaf.routes.len() != 2_000 {
         deaf.update().await;
     }
     // What was withdrawn before it could be written was never sent.
-    assert_eq!(deaf.routes.len(), 2_000);
     assert!(deaf.updates < peer.updates);
     within(bench.handle.shutdown("")).await;
 }

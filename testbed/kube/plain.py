@@ -61,6 +61,9 @@ class Api:
         status, headers = answer_head(self.own.file)
         text = b"".join(chunks(self.own.file)) if "chunked" in headers.get("transfer-encoding", "") else self.own.file.read(int(headers.get("content-length", 0)))
         now = time.monotonic()
+        if status >= 500:
+            # The API server ends the connection after it.
+            self.own.used -= IDLE_SECONDS
         if status >= 300:
             raise Failed(f"{method} {path}: {status} {text.decode(errors='replace')[:300]}", status)
         return (json.loads(text) if text[:1] == b"{" else text.decode()), now

@@ -1,5 +1,6 @@
 """The API server for measuring: plain requests side by side, each with its time, plain watches, and its own count of requests."""
 import base64
+import contextlib
 import json
 import socket
 import ssl
@@ -75,10 +76,11 @@ class Api:
     def create_all(self, path, items):
         """Creates them side by side; how long it took."""
         begun = time.monotonic()
-        with ThreadPoolExecutor(WRITERS) as pool:
-            for _ in pool.map(lambda item: self.create(path, item), items):
-                pass
+        side_by_side(lambda item: self.create(path, item), items)
         return time.monotonic() - begun
+
+    def delete_all(self, paths):
+        side_by_side(self.delete, paths)
 
     def patch(self, path, body):
         return self.call("PATCH", path, body, "application/merge-patch+json")[1]
@@ -91,39 +93,67 @@ class Api:
         return counts.writes(self.call("GET", "/metrics")[0])
 
 
+def side_by_side(act, items):
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(act, items):
+            pass
+
+
 class Watch(threading.Thread):
-    """A plain watch client: `seen(moment, type, object)` for each event, in its own thread."""
+    """A plain watch client: `seen(moment, type, object)` for each event, in its own thread.
+
+    The API server ends a watch that can't keep up, or that has been open for long: it goes on from where it was.
+    """
 
     def __init__(self, api, path, seen):
         super().__init__(daemon=True)
-        self.api, self.seen = api, seen
-        version = api.call("GET", f"{path}?limit=1")[0]["metadata"]["resourceVersion"]
-        self.connection = api.stream()
-        self.connection.sendall(api.head("GET", f"{path}?watch=1&resourceVersion={version}"))
-        self.file = self.connection.makefile("rb")
-        answer_head(self.file)
+        self.api, self.path, self.seen = api, path, seen
+        self.version = api.call("GET", f"{path}?limit=1")[0]["metadata"]["resourceVersion"]
+        self.closed = False
+        self.begin()
         self.start()
 
+    def begin(self):
+        self.connection = self.api.stream()
+        self.connection.sendall(self.api.head("GET", f"{self.path}?watch=1&resourceVersion={self.version}"))
+        self.file = self.connection.makefile("rb")
+        status, _ = answer_head(self.file)
+        if status >= 300:
+            raise Failed(f"watching {self.path}: {status}", status)
+
     def run(self):
+        while not self.closed:
+            # It was closed, here or there.
+            with contextlib.suppress(OSError, ValueError):
+                self.follow()
+            if not self.closed:
+                self.begin()
+
+    def follow(self):
         rest = b""
-        try:
-            for chunk in chunks(self.file):
-                now = time.monotonic()
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    self.seen(now, event["type"], event["object"])
-        except (OSError, ValueError):
-            pass  # it was closed
+        for chunk in chunks(self.file):
+            now = time.monotonic()
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise Failed(f"watching {self.path}: {event['object'].get('message')}", event["object"].get("code", 500))
+                self.version = event["object"]["metadata"]["resourceVersion"]
+                self.seen(now, event["type"], event["object"])
 
     def close(self):
+        self.closed = True
         # Closing alone would leave it to the thread, which reads on.
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
         self.join()
 
 
 def answer_head(file):
-    status = int(file.readline().split()[1])
+    line = file.readline()
+    if not line:
+        raise ConnectionError("the API server has closed the connection")
+    status = int(line.split()[1])
     headers = {}
     while line := file.readline().strip():
         name, _, value = line.decode().partition(":")

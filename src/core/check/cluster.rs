@@ -274,11 +274,14 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for object in &facts.frr_configurations {
         let place = text(object, "/metadata/namespace").unwrap_or_default();
-        // MetalLB names its own by their node.
+        let host = text(object, "/spec/nodeSelector/matchLabels/kubernetes.io~1hostname");
+        // MetalLB names its own by their node, and selects it; which nodes there are may not be known.
         let by_metallb = list(object, "/metadata/ownerReferences")
             .iter()
             .any(|o| text(o, "/kind") == Some("DaemonSet") || text(o, "/kind") == Some("Pod"))
-            || name(object).strip_prefix("metallb-").is_some_and(|node| facts.nodes.contains(node));
+            || name(object)
+                .strip_prefix("metallb-")
+                .is_some_and(|node| facts.nodes.contains(node) || host == Some(node));
         if by_metallb {
             continue;
         }
@@ -569,6 +572,10 @@ mod tests {
         let lost = r#"spec.bgp.routers[0].neighbors[0].toReceive (10.0.0.1); spec.raw.rawConfig: "ip prefix-list a""#;
         assert!(found[2].contains(lost), "{found:?}");
         assert!(found[3].starts_with("info"), "{found:?}");
+        facts.nodes.clear();
+        facts.frr_configurations[0]["spec"] =
+            json!({"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "n1"}}});
+        assert_eq!(said(&facts), found, "MetalLB's own is known by its node without a list of Nodes");
     }
 
     #[test]

@@ -3,10 +3,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{Content, Identity, Kind, Object, Subject, Wanted};
-use crate::types::Copies;
+use crate::types::{Copies, Json};
 
 /// How much a ledger may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub enum Write {
         /// What it is about: whose outcome is to be told.
         subject: Subject,
         /// The object.
-        body: Value,
+        body: Json,
     },
     /// Merge this into the `status` subresource of the object.
     Status {
@@ -34,7 +33,7 @@ pub enum Write {
         /// The object's name.
         name: Arc<str>,
         /// The patch.
-        patch: Value,
+        patch: Json,
     },
     /// Delete the object, if it still has this UID.
     Delete {
@@ -50,7 +49,7 @@ pub enum Write {
         /// The namespace that it is in.
         namespace: Arc<str>,
         /// The Event.
-        body: Value,
+        body: Json,
     },
 }
 
@@ -107,7 +106,7 @@ pub struct Ledger {
     /// The content that a write under way gives, where it does.
     busy: HashMap<Subject, Option<Content>>,
     /// Events that wait: namespace and body. They come after all else, once, whatever becomes of them.
-    events: VecDeque<(Arc<str>, Value)>,
+    events: VecDeque<(Arc<str>, Json)>,
     events_under_way: usize,
     /// How often in a row, and until when it is left alone.
     failed: BTreeMap<Subject, (u32, Option<Instant>)>,
@@ -231,7 +230,7 @@ impl Ledger {
     }
 
     /// An Event is to be made.
-    pub fn tell(&mut self, namespace: Arc<str>, body: Value) {
+    pub fn tell(&mut self, namespace: Arc<str>, body: Json) {
         if self.settings.rate == 0 {
             return;
         }
@@ -345,12 +344,12 @@ impl Ledger {
         };
         let Some(own) = own else {
             return Some((
-                Write::Create { subject: subject.clone(), body: self.identity.body(subject) },
+                Write::Create { subject: subject.clone(), body: self.identity.body(subject).into() },
                 Some(Content::Unset),
             ));
         };
         if own.content != content {
-            let patch = self.identity.status(subject, &content, date);
+            let patch = self.identity.status(subject, &content, date).into();
             let write = Write::Status { subject: subject.clone(), name: own.name.clone(), patch };
             return Some((write, Some(content)));
         }

@@ -67,16 +67,17 @@ impl Lab {
         let Some(kind) = write.subject().map(Subject::kind) else { return Outcome::Failed };
         match write {
             Write::Create { body, .. } => {
+                let body = body.value();
                 let metadata = &body["metadata"];
                 let name = match metadata["generateName"].as_str() {
                     Some(prefix) => format!("{prefix}{}", self.version),
                     None => metadata["name"].as_str().unwrap().to_owned(),
                 };
-                Outcome::Stands(self.stamp(kind, &name, body.clone()))
+                Outcome::Stands(self.stamp(kind, &name, body))
             }
             Write::Status { name, patch, .. } => {
                 let mut object = self.objects[&(kind, name.to_string())].clone();
-                object["status"] = patch["status"].clone();
+                object["status"] = patch.value()["status"].clone();
                 Outcome::Stands(self.stamp(kind, name, object))
             }
             Write::Delete { name, uid, .. } => {
@@ -114,7 +115,7 @@ fn an_object_costs_two_writes_and_what_stands_costs_none() {
         panic!("{writes:?}")
     };
     assert_eq!(
-        *body,
+        body.value(),
         json!({
             "apiVersion": "metallb.io/v1beta1",
             "kind": "ServiceBGPStatus",
@@ -131,7 +132,7 @@ fn an_object_costs_two_writes_and_what_stands_costs_none() {
     );
     let status =
         json!({"node": "n1", "serviceName": "web", "serviceNamespace": "default", "peers": ["a", "b"]});
-    assert_eq!(*patch, json!({"status": status}));
+    assert_eq!(patch.value(), json!({"status": status}));
     lab.ledger.want(subject.clone(), sent(&["a", "b"], &[]));
     assert_eq!(lab.settle(), vec![]);
     // The watch comes late with what it was before, and then with what it is.
@@ -306,14 +307,14 @@ fn writes_are_bounded_and_can_be_turned_off() {
 
     lab.now += 2 * SECOND;
     // An event is written once, behind the rest.
-    lab.ledger.tell("default".into(), json!({"reason": "x"}));
+    lab.ledger.tell("default".into(), json!({"reason": "x"}).into());
     lab.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     let writes = lab.settle();
     assert!(matches!(writes.as_slice(), [Write::Create { .. }, Write::Status { .. }, Write::Event { .. }]));
     assert_eq!((lab.settle(), lab.ledger.next_timeout(lab.now)), (vec![], None));
 
     let mut off = Lab::new(0);
-    off.ledger.tell("default".into(), json!({}));
+    off.ledger.tell("default".into(), json!({}).into());
     off.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     assert_eq!((off.settle(), off.ledger.next_timeout(off.now)), (vec![], None));
 }

@@ -152,7 +152,7 @@ async fn work(
 /// Makes the definition of BGPSessionState, which the speakers write, where there is none. It is frr-k8s' kind: a
 /// definition that is there is never touched.
 async fn define_sessions(client: Client) {
-    let act = Act::Create(ferrolb_api::bgp_session_state::crd());
+    let act = Act::Create(ferrolb_api::bgp_session_state::crd().into());
     let write = Write { kind: &CUSTOM_RESOURCE_DEFINITION, namespace: "".into(), act };
     let mut refused = false;
     loop {
@@ -305,7 +305,7 @@ impl Controller {
                     let object = json!({
                         "apiVersion": LEASE.api_version(), "kind": LEASE.kind, "metadata": metadata, "spec": spec,
                     });
-                    self.write_lease(Act::Create(object));
+                    self.write_lease(Act::Create(object.into()));
                 }
                 Step::Patch { resource_version, spec } => {
                     self.write_lease(lease_patch(&resource_version, &spec))
@@ -368,12 +368,13 @@ impl Controller {
         }
         self.metrics.changes(batch.changes.len(), batch.problems.len(), batch.cleared.len());
         for side in batch.sides.iter().filter(|side| *side.kind == LEASE) {
-            let lease = side.seen.as_ref().map(|seen| Lease::read(&seen.resource_version, &seen.kept));
+            let lease =
+                side.seen.as_ref().map(|seen| Lease::read(&seen.resource_version, &seen.kept.value()));
             self.election.observe(lease, now);
         }
         for side in batch.sides.iter().filter(|side| *side.kind == REPLICA_SET) {
-            let part = side.seen.as_ref().map(|seen| &seen.kept);
-            self.beside.saw(beside::Kind::ReplicaSet, &side.name.1, part);
+            let part = side.seen.as_ref().map(|seen| seen.kept.value());
+            self.beside.saw(beside::Kind::ReplicaSet, &side.name.1, part.as_ref());
         }
         self.look_around();
         if batch.initial {
@@ -477,7 +478,7 @@ impl Controller {
 
 fn lease_patch(resource_version: &str, spec: &Value) -> Act {
     let patch = json!({ "metadata": { "resourceVersion": resource_version }, "spec": spec });
-    Act::Patch { name: LEASE_NAME.into(), patch, status: false }
+    Act::Patch { name: LEASE_NAME.into(), patch: patch.into(), status: false }
 }
 
 #[cfg(test)]

@@ -212,14 +212,8 @@ impl Reports {
         );
         let services: Vec<ServiceKey> = engine.addresses().services(*address).cloned().collect();
         for key in services {
-            // A speaker that starts anew finds the same again, and gives the event the same name, so that there is one.
-            let mut hash = DefaultHasher::new();
-            (self.uids.get(&key), &message).hash(&mut hash);
-            self.event_named(
-                &key,
-                &format!("{:016x}", hash.finish()),
-                ["Warning", "announceFailed", &message],
-            );
+            // A speaker that starts anew finds the same again.
+            self.event_once(&key, 0, ["Warning", "announceFailed", &message]);
         }
     }
 
@@ -366,16 +360,20 @@ impl Reports {
         self.event_named(key, &format!("{unique:x}"), [type_, reason, message]);
     }
 
-    /// No node announces a Service. Whoever tells the same again gives the event the same name, so that there is one.
+    /// No node announces a Service. Whoever leads next tells the same again.
     pub fn not_announced(&mut self, telling: &Telling) {
         let Telling { service, why, number } = telling;
         let Some((_, reason)) = why.first() else { return };
-        let mut hash = DefaultHasher::new();
-        (self.uids.get(service), telling.text(), number).hash(&mut hash);
         let message = format!("no node announces it: {}", telling.text());
         info!(event = "notAnnounced", %service, "{message}");
-        let name = format!("{:016x}", hash.finish());
-        self.event_named(service, &name, ["Warning", reason.code(), &message]);
+        self.event_once(service, *number, ["Warning", reason.code(), &message]);
+    }
+
+    /// An event that may be told again, by another process too: it has the same name then, so that there is one.
+    fn event_once(&mut self, key: &ServiceKey, number: u32, words @ [_, _, message]: [&str; 3]) {
+        let mut hash = DefaultHasher::new();
+        (self.uids.get(key), message, number).hash(&mut hash);
+        self.event_named(key, &format!("{:016x}", hash.finish()), words);
     }
 
     fn event_named(&mut self, key: &ServiceKey, name: &str, [type_, reason, message]: [&str; 3]) {
@@ -404,7 +402,7 @@ impl Reports {
             "lastTimestamp": &time,
             "count": 1,
         });
-        self.ledger.tell(key.namespace.clone(), body);
+        self.ledger.tell(key.namespace.clone(), body.into());
     }
 
     /// Makes the objects of sessions say how they stand; of what is unsettled they go on saying what they did.

@@ -9,7 +9,7 @@ use crate::shell::telemetry::log::{self, LogLevel};
 
 /// Runs a role to its end; exit status 2, and one sentence on standard error, where it can't start or go on.
 pub fn run(log_level: LogLevel, role: impl Future<Output = Result<(), String>>) -> ExitCode {
-    sys::keep_few_arenas();
+    sys::frugal_allocator();
     log::init(log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {

@@ -147,12 +147,12 @@ impl Keeper {
                 touched.insert(key);
             } else if *kind == IP_ADDRESS_POOL {
                 match seen {
-                    Some(seen) => drop(self.pools.insert(name.1, seen.kept)),
+                    Some(seen) => drop(self.pools.insert(name.1, seen.kept.value())),
                     None => drop(self.pools.remove(&name.1)),
                 }
                 self.count_soon(now);
             } else if *kind == CONFIGURATION_STATE && &*name.1 == STATE {
-                self.state = seen.map(|seen| seen.kept);
+                self.state = seen.map(|seen| seen.kept.value());
                 state_touched = true;
             }
         }
@@ -290,7 +290,7 @@ impl Keeper {
             self.outbox.withdraw(&Target::Service(key.clone()));
             return true;
         };
-        let status = ServiceStatus::read(&seen.kept);
+        let status = ServiceStatus::read(&seen.kept.value());
         match self.services.get_mut(key) {
             Some(known) if known.uid == seen.uid => {
                 if !is_newer(&seen.resource_version, &known.version) {
@@ -368,7 +368,7 @@ impl Keeper {
                 {
                     metadata.insert("resourceVersion".to_owned(), Value::from(&*known.version));
                 }
-                let act = Act::Patch { name: key.name.clone(), patch, status: true };
+                let act = Act::Patch { name: key.name.clone(), patch: patch.into(), status: true };
                 let write = Write { kind: &SERVICE, namespace: key.namespace.clone(), act };
                 let service = Some((known.uid.clone(), events));
                 self.outbox.put(target, Wanted { write, service });
@@ -417,7 +417,7 @@ impl Keeper {
             "firstTimestamp": now, "lastTimestamp": now,
             "source": { "component": COMPONENT }, "reportingComponent": COMPONENT, "reportingInstance": "",
         });
-        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act: Act::Create(object) };
+        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act: Act::Create(object.into()) };
         self.events = self.events.wrapping_add(1);
         self.events_waiting = self.events_waiting.saturating_add(1);
         self.outbox.put(Target::Event(self.events), Wanted { write, service: None });
@@ -440,7 +440,8 @@ impl Keeper {
                 self.outbox.withdraw(&target);
                 continue;
             };
-            let act = Act::Patch { name: name.clone(), patch: json!({ "status": status }), status: true };
+            let act =
+                Act::Patch { name: name.clone(), patch: json!({ "status": status }).into(), status: true };
             let write = Write { kind: &IP_ADDRESS_POOL, namespace: self.namespace.clone(), act };
             self.outbox.put(target, Wanted { write, service: None });
         }
@@ -466,13 +467,13 @@ impl Keeper {
                     metadata.insert("ownerReferences".to_owned(), json!([owner]));
                 }
                 // Its status is written once the watch shows it.
-                Act::Create(object)
+                Act::Create(object.into())
             }
             Some(seen) => {
                 let errors: Vec<String> =
                     self.engine.config().errors.iter().map(ToString::to_string).collect();
                 match configuration_state(&errors, Some(seen), Timestamp::now()) {
-                    Some(patch) => Act::Patch { name: STATE.into(), patch, status: true },
+                    Some(patch) => Act::Patch { name: STATE.into(), patch: patch.into(), status: true },
                     None => return self.outbox.withdraw(&Target::State),
                 }
             }

@@ -233,7 +233,7 @@ impl Keeper {
         let act = match version {
             Some(version) => {
                 let patch = json!({ "metadata": { "resourceVersion": version }, "data": data });
-                Act::Patch { name: self.args.secret.as_str().into(), patch, status: false }
+                Act::Patch { name: self.args.secret.as_str().into(), patch: patch.into(), status: false }
             }
             None => {
                 if let Some(fields) = metadata.as_object_mut() {
@@ -241,7 +241,7 @@ impl Keeper {
                 }
                 Act::Create(json!({
                     "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data,
-                }))
+                }).into())
             }
         };
         match self.secret(act).await {
@@ -304,7 +304,7 @@ impl Keeper {
         }
         let version = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": after });
-        let act = Act::Patch { name: CONFIGURATION.into(), patch, status: false };
+        let act = Act::Patch { name: CONFIGURATION.into(), patch: patch.into(), status: false };
         match write(act).perform(&self.client).await {
             Answer::Written(_) => {
                 info!(

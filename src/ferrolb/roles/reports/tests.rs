@@ -44,16 +44,17 @@ impl Api {
         let Some(kind) = kind else { return Wrote::Gone };
         match write {
             Write::Create { body, .. } => {
+                let body = body.value();
                 let metadata = &body["metadata"];
                 let name = match metadata["generateName"].as_str() {
                     Some(prefix) => format!("{prefix}{}", self.version),
                     None => metadata["name"].as_str().unwrap().to_owned(),
                 };
-                Wrote::Stands(self.put(kind, &name, body.clone()))
+                Wrote::Stands(self.put(kind, &name, body))
             }
             Write::Status { name, patch, .. } => {
                 let mut object = self.objects[&(kind, name.to_string())].clone();
-                object["status"] = patch["status"].clone();
+                object["status"] = patch.value()["status"].clone();
                 Wrote::Stands(self.put(kind, name, object))
             }
             Write::Delete { name, .. } => {

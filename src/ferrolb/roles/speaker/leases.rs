@@ -213,7 +213,7 @@ impl Leases {
     /// The write that gives the lease up.
     fn surrender(&self) -> Write {
         let patch = json!({"spec": {"holderIdentity": "", "renewTime": now()}});
-        self.write(Act::Patch { name: self.name(), patch, status: false })
+        self.write(Act::Patch { name: self.name(), patch: patch.into(), status: false })
     }
 
     /// The write that renews the lease, or makes it.
@@ -226,7 +226,7 @@ impl Leases {
         if there {
             return self.write(Act::Patch {
                 name: self.name(),
-                patch: json!({ "spec": spec }),
+                patch: json!({ "spec": spec }).into(),
                 status: false,
             });
         }
@@ -235,16 +235,19 @@ impl Leases {
             .iter()
             .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node.as_str(), "uid": &**uid}))
             .collect();
-        self.write(Act::Create(json!({
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {
-                "name": &*self.name(),
-                "labels": {(LABEL.0): LABEL.1},
-                "ownerReferences": owners,
-            },
-            "spec": spec,
-        })))
+        self.write(Act::Create(
+            json!({
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {
+                    "name": &*self.name(),
+                    "labels": {(LABEL.0): LABEL.1},
+                    "ownerReferences": owners,
+                },
+                "spec": spec,
+            })
+            .into(),
+        ))
     }
 
     fn write(&self, act: Act) -> Write {

@@ -19,7 +19,7 @@ use super::leases::{self, Leases};
 use super::teller::{self, Teller};
 use crate::roles::reports::Reports;
 use crate::shell::kube::kinds::{self, Kind, Watch};
-use crate::shell::kube::{Batch, ObjectProblem, Side, Source, WatchId, Watches};
+use crate::shell::kube::{Batch, ObjectProblem, Seen, Side, Source, WatchId, Watches};
 
 /// Which of the other Nodes are watched, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -293,6 +293,7 @@ impl Sides {
     /// Hands all of it over.
     pub fn give(self, node: &NodeName, to: &mut Takers<'_>) {
         let Takers { reports, leases, teller, beside } = to;
+        let part = |seen: &Option<Seen>| seen.as_ref().map(|seen| seen.kept.value());
         if self.teller_listed && !self.sides.iter().any(is_tellers) {
             teller.saw(None);
         }
@@ -309,13 +310,13 @@ impl Sides {
             } else if *kind == kinds::LEASE && *name == *teller::NAME {
                 teller.saw(seen.as_ref());
             } else if *kind == kinds::LEASE {
-                leases.saw(Instant::now(), &name, seen.as_ref().map(|seen| &seen.kept));
+                leases.saw(Instant::now(), &name, part(&seen).as_ref());
             } else if *kind == kinds::DAEMON_SET {
-                beside.saw(beside::Kind::DaemonSet, &name, seen.as_ref().map(|seen| &seen.kept));
+                beside.saw(beside::Kind::DaemonSet, &name, part(&seen).as_ref());
             } else if *kind == kinds::CONTROLLER_REVISION {
-                beside.saw(beside::Kind::ControllerRevision, &name, seen.as_ref().map(|seen| &seen.kept));
+                beside.saw(beside::Kind::ControllerRevision, &name, part(&seen).as_ref());
             } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
-                objects.insert((of, name), seen.and_then(|seen| Object::read(of, &seen.kept)));
+                objects.insert((of, name), part(&seen).and_then(|part| Object::read(of, &part)));
             }
         }
         for kind in self.listed {

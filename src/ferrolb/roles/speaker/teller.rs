@@ -69,7 +69,7 @@ impl Teller {
 
     /// The Lease was seen; `None`: there is none.
     pub fn saw(&mut self, lease: Option<&Seen>) {
-        let lease = lease.map(|seen| Lease::read(&seen.resource_version, &seen.kept));
+        let lease = lease.map(|seen| Lease::read(&seen.resource_version, &seen.kept.value()));
         self.election.observe(lease, self.clock.elapsed());
     }
 
@@ -84,10 +84,10 @@ impl Teller {
                 }
                 Step::Create(spec) => Some(Act::Create(json!({
                     "apiVersion": LEASE.api_version(), "kind": LEASE.kind, "metadata": {"name": NAME}, "spec": spec,
-                }))),
+                }).into())),
                 Step::Patch { resource_version, spec } => {
                     let patch = json!({"metadata": {"resourceVersion": resource_version}, "spec": spec});
-                    Some(Act::Patch { name: NAME.into(), patch, status: false })
+                    Some(Act::Patch { name: NAME.into(), patch: patch.into(), status: false })
                 }
             };
             if let Some(act) = act {

@@ -119,7 +119,8 @@ async fn may(client: &Client, access: Access, namespace: &str, account: &str) ->
             },
         },
     });
-    let write = Write { kind: &SUBJECT_ACCESS_REVIEW, namespace: "".into(), act: Act::Create(question) };
+    let write =
+        Write { kind: &SUBJECT_ACCESS_REVIEW, namespace: "".into(), act: Act::Create(question.into()) };
     match write.perform(client).await {
         Answer::Written(answer) => Ok(answer.pointer("/status/allowed") == Some(&Value::Bool(true))),
         Answer::Refused(why) | Answer::Unreachable(why) => Err(why),

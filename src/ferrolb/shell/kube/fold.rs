@@ -2,7 +2,8 @@
 //!
 //! A list, the first or a later one, is held back until it is complete, and is then one set of changes: what it doesn't
 //! have any more is deleted first. So an API server that comes back causes no change but the true ones, and an address that
-//! went from one service to another in the meantime is free before it is asked for.
+//! went from one service to another in the meantime is free before it is asked for. What is held back are summaries, made
+//! as the objects come: ten thousand objects as they were sent would be most of what a role ever needs of memory.
 //!
 //! An object that can't be read is named, and what it was before stays.
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use ferrolb_core::engine::SourceChange;
 use ferrolb_core::manifest;
+use ferrolb_core::types::Json;
 use ferrolb_core::world::{Common, Object};
 use serde_json::{Map, Value};
 
@@ -27,7 +29,7 @@ pub struct Seen {
     /// `metadata.resourceVersion`.
     pub resource_version: Arc<str>,
     /// What the watch's `keep` made of it.
-    pub kept: Value,
+    pub kept: Json,
 }
 
 /// What happened to one object.
@@ -45,21 +47,38 @@ pub struct Folded {
     pub arose: Option<String>,
 }
 
+/// What an object says, whatever was known before.
+#[derive(Debug)]
+struct Read {
+    name: Name,
+    side: Option<Option<Seen>>,
+    /// `None`: the world isn't told of such objects. `Ok(None)`: nothing depends on it. An error: what is wrong with it.
+    object: Option<Result<Option<Object>, String>>,
+}
+
 /// See the module. One for each watch.
 #[derive(Debug)]
 pub struct Folder {
     watch: Watch,
-    /// The objects that are there, and what is wrong with those that can't be read.
-    there: HashMap<Name, Option<String>>,
+    /// The objects that are there.
+    there: HashSet<Name>,
+    /// What is wrong with those of them that can't be read.
+    wrong: HashMap<Name, String>,
     /// The list that is coming in.
-    listed: Vec<(Name, Value)>,
+    listed: Vec<Read>,
     common: Common,
 }
 
 impl Folder {
     /// Without objects.
     pub fn new(watch: Watch) -> Folder {
-        Folder { watch, there: HashMap::new(), listed: Vec::new(), common: Common::default() }
+        Folder {
+            watch,
+            there: HashSet::new(),
+            wrong: HashMap::new(),
+            listed: Vec::new(),
+            common: Common::default(),
+        }
     }
 
     /// A list begins. One that was begun before is void.
@@ -69,25 +88,25 @@ impl Folder {
 
     /// An object of the list.
     pub fn listed(&mut self, object: Value) {
-        if let Some(name) = name_of(&object) {
-            self.listed.push((name, object));
-        }
+        let read = self.read(object);
+        self.listed.extend(read);
     }
 
     /// The list is complete.
     pub fn list_ends(&mut self) -> Vec<Folded> {
         let listed = std::mem::take(&mut self.listed);
-        let names: HashSet<&Name> = listed.iter().map(|(name, _)| name).collect();
-        let gone: Vec<Name> = self.there.keys().filter(|name| !names.contains(name)).cloned().collect();
+        let names: HashSet<&Name> = listed.iter().map(|read| &read.name).collect();
+        let gone: Vec<Name> = self.there.iter().filter(|name| !names.contains(name)).cloned().collect();
         drop(names);
         let mut changes: Vec<Folded> = gone.into_iter().filter_map(|name| self.delete(name)).collect();
-        changes.extend(listed.into_iter().filter_map(|(name, object)| self.apply(name, object)));
+        changes.extend(listed.into_iter().filter_map(|read| self.apply(read)));
         changes
     }
 
     /// An object is there, or has changed.
     pub fn applied(&mut self, object: Value) -> Option<Folded> {
-        self.apply(name_of(&object)?, object)
+        let read = self.read(object)?;
+        self.apply(read)
     }
 
     /// An object is gone.
@@ -107,13 +126,18 @@ impl Folder {
     }
 
     fn delete(&mut self, name: Name) -> Option<Folded> {
-        let mended = self.there.remove(&name)?;
+        if !self.there.remove(&name) {
+            return None;
+        }
+        let mended = self.wrong.remove(&name);
         let id = self.watch.kind.id(&name.0, &name.1).filter(|_| self.watch.world);
         let side = self.watch.keep.map(|_| None);
         Some(Folded { name, change: id.map(SourceChange::Delete), side, mended, arose: None })
     }
 
-    fn apply(&mut self, mut name: Name, mut object: Value) -> Option<Folded> {
+    /// `None`: it has no name, so that it is no object at all.
+    fn read(&mut self, mut object: Value) -> Option<Read> {
+        let mut name = name_of(&object)?;
         let side = self.watch.keep.map(|keep| {
             let metadata = object.get("metadata");
             let text =
@@ -121,38 +145,47 @@ impl Folder {
             Some(Seen {
                 uid: text("uid").into(),
                 resource_version: text("resourceVersion").into(),
-                kept: keep(&object),
+                kept: keep(&object).into(),
             })
         });
-        let before = self.there.get(&name).cloned().flatten();
         if !self.watch.world {
-            self.there.insert(name.clone(), None);
-            return Some(Folded { name, change: None, side, mended: None, arose: None });
+            return Some(Read { name, side, object: None });
         }
         if let Some(fields) = object.as_object_mut() {
             self.prepare(fields);
         }
-        let (change, wrong) = match manifest::object(object) {
-            Ok(Some(mut object)) => {
-                self.common.share(&mut object);
-                // The name is in memory once.
-                match &object {
-                    Object::Service(s) => name = (s.key.namespace.clone(), s.key.name.clone()),
-                    Object::EndpointSlice(s) => name = (s.namespace.clone(), s.name.clone()),
-                    _ => {}
-                }
-                (Some(SourceChange::Apply(object)), None)
+        let mut object = manifest::object(object);
+        if let Ok(Some(object)) = &mut object {
+            self.common.share(object);
+            // The name is in memory once.
+            match object {
+                Object::Service(s) => name = (s.key.namespace.clone(), s.key.name.clone()),
+                Object::EndpointSlice(s) => name = (s.namespace.clone(), s.name.clone()),
+                _ => {}
             }
+        }
+        Some(Read { name, side, object: Some(object) })
+    }
+
+    fn apply(&mut self, read: Read) -> Option<Folded> {
+        let Read { name, side, object } = read;
+        let (change, wrong) = match object {
+            None => (None, None),
+            Some(Ok(Some(object))) => (Some(SourceChange::Apply(object)), None),
             // Nothing depends on it, whatever it was before.
-            Ok(None) => {
+            Some(Ok(None)) => {
                 let id = self.watch.kind.id(&name.0, &name.1);
-                (id.filter(|_| self.there.contains_key(&name)).map(SourceChange::Delete), None)
+                (id.filter(|_| self.there.contains(&name)).map(SourceChange::Delete), None)
             }
-            Err(message) => (None, Some(message)),
+            Some(Err(message)) => (None, Some(message)),
+        };
+        let before = match wrong.clone() {
+            Some(wrong) => self.wrong.insert(name.clone(), wrong),
+            None => self.wrong.remove(&name),
         };
         let arose = wrong.clone().filter(|now| before.as_ref() != Some(now));
         let mended = before.filter(|before| wrong.as_ref() != Some(before));
-        self.there.insert(name.clone(), wrong);
+        self.there.insert(name.clone());
         (change.is_some() || side.is_some() || arose.is_some() || mended.is_some()).then_some(Folded {
             name,
             change,
@@ -281,7 +314,7 @@ mod tests {
         assert_eq!(first.change, second.change);
         let seen = second.side.flatten().expect("kept");
         assert_eq!((&*seen.uid, &*seen.resource_version), ("u1", "2"));
-        assert_eq!(seen.kept, json!({ "assignedIPv4": 5 }));
+        assert_eq!(seen.kept.value(), json!({ "assignedIPv4": 5 }));
         let gone = folder.deleted(&pool("3", 5)).expect("a change");
         assert_eq!(gone.side, Some(None));
     }
@@ -291,6 +324,9 @@ mod tests {
         let mut folder = Folder::new(Watch::all(&SERVICE).aside(|object| object["spec"].clone()));
         let folded = folder.applied(service("a", json!("not even a list"))).expect("a side");
         assert_eq!((folded.change, folded.arose), (None, None));
-        assert_eq!(folded.side.flatten().map(|s| s.kept["ports"].clone()), Some(json!("not even a list")));
+        assert_eq!(
+            folded.side.flatten().map(|s| s.kept.value()["ports"].clone()),
+            Some(json!("not even a list"))
+        );
     }
 }

@@ -57,7 +57,7 @@ pub async fn list(
     let mut all = Vec::new();
     loop {
         let page = api.list(&parameters).await.map_err(|e| unlisted(&e))?;
-        all.extend(page.items.into_iter().map(|object| complete(object.value, kind)));
+        all.extend(page.items.into_iter().map(|object| complete(object.value(), kind)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(all),

@@ -145,7 +145,7 @@ impl Task {
                 folder.list_begins();
                 return Ok(ControlFlow::Continue(()));
             }
-            Event::InitApply(object) => folder.listed(object.value),
+            Event::InitApply(object) => folder.listed(object.value()),
             Event::InitDone => {
                 let changes = folder.list_ends();
                 let first = !std::mem::replace(&mut progress.synced, true);
@@ -159,14 +159,14 @@ impl Task {
                 if let Some(changed) = object.changed {
                     self.watches.told(self.id, since(changed));
                 }
-                let changes: Vec<Folded> = folder.applied(object.value).into_iter().collect();
+                let changes: Vec<Folded> = folder.applied(object.value()).into_iter().collect();
                 if !changes.is_empty() {
                     self.tell(changes, true).await?;
                 }
             }
             Event::Delete(object) => {
                 self.watches.set(self.id, Standing::Synced);
-                let changes: Vec<Folded> = folder.deleted(&object.value).into_iter().collect();
+                let changes: Vec<Folded> = folder.deleted(&object.value()).into_iter().collect();
                 if !changes.is_empty() {
                     self.tell(changes, true).await?;
                 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_core::types::Json;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::discovery::Scope;
 use kube::{Client, Error};
@@ -42,13 +43,13 @@ pub enum Act {
     /// Read the object of this name: nothing is written, and the answer is as if it had been.
     Read(Arc<str>),
     /// Create this object.
-    Create(Value),
+    Create(Json),
     /// Merge this into the object of this name. With a `metadata.resourceVersion` in it only if the object has that.
     Patch {
         /// The object.
         name: Arc<str>,
         /// RFC 7396.
-        patch: Value,
+        patch: Json,
         /// Whether it goes to the status subresource.
         status: bool,
     },
@@ -84,7 +85,7 @@ impl Write {
     /// Writes it, within a few seconds.
     pub async fn perform(&self, client: &Client) -> Answer {
         match tokio::time::timeout(PATIENCE, self.ask(client)).await {
-            Ok(Ok(object)) => Answer::Written(object.value),
+            Ok(Ok(object)) => Answer::Written(object.value()),
             Ok(Err(Error::Api(status))) => match status.code {
                 404 | 410 => Answer::Gone,
                 409 => Answer::Conflict,
@@ -114,14 +115,15 @@ impl Write {
             }
             Act::Create(object) => {
                 let parameters = PostParams { field_manager: manager, ..PostParams::default() };
-                api.create(&parameters, &Raw::new(object.clone())).await
+                api.create(&parameters, &Raw::new(object.value())).await
             }
             Act::Patch { name, patch, status } => {
+                let patch = patch.value();
                 let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
                 if *status {
-                    api.patch_status(name, &parameters, &Patch::Merge(patch)).await
+                    api.patch_status(name, &parameters, &Patch::Merge(&patch)).await
                 } else {
-                    api.patch(name, &parameters, &Patch::Merge(patch)).await
+                    api.patch(name, &parameters, &Patch::Merge(&patch)).await
                 }
             }
         }

@@ -1,13 +1,19 @@
 use std::time::{Duration, Instant};
 
-/// Lets all threads allocate from two arenas, where the allocator is glibc's: it would make one for each thread, and each
-/// keeps what was once freed in it. To be called before there are threads.
-pub fn keep_few_arenas() {
+/// From so many octets on a block is mapped by itself, so that it goes back to the system when it is freed. It is glibc's first
+/// value, which would grow with the first large block that is freed: after that, the text of a list lay among small blocks.
+#[cfg(target_env = "gnu")]
+const MAPPED: i32 = 128 * 1024;
+
+/// Has the allocator keep less of what is freed, where it is glibc's. It would make an arena for each thread, and each keeps
+/// what was once freed in it: two are enough for all. To be called before there are threads.
+pub fn frugal_allocator() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "no crate offers mallopt alone")]
     // SAFETY: no pointers; a value that isn't taken leaves everything as it was.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
     }
 }
 

@@ -8,7 +8,7 @@ mod packet;
 mod syn;
 
 pub use md5::set_md5_key;
-pub use memory::{Tidying, keep_few_arenas, return_free_memory};
+pub use memory::{Tidying, frugal_allocator, return_free_memory};
 pub use packet::PacketSocket;
 #[cfg(test)]
 pub(in crate::shell) use packet::link_address;

@@ -146,7 +146,7 @@ impl Gate {
         let question = json!({
             "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {}, "spec": spec,
         });
-        let write = Write { kind, namespace: "".into(), act: Act::Create(question) };
+        let write = Write { kind, namespace: "".into(), act: Act::Create(question.into()) };
         match write.perform(&self.client).await {
             Answer::Written(answer) => Ok(answer),
             Answer::Refused(why) => {

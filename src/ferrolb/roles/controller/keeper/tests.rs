@@ -150,9 +150,10 @@ impl Lab {
     fn answer(&mut self, write: &Write) -> Answer {
         match &write.act {
             Act::Read(_) | Act::Delete { .. } => Answer::Gone,
-            Act::Create(object) if write.kind == &EVENT => Answer::Written(object.clone()),
-            Act::Create(object) => Answer::Written(self.store(object.clone())),
+            Act::Create(object) if write.kind == &EVENT => Answer::Written(object.value()),
+            Act::Create(object) => Answer::Written(self.store(object.value())),
             Act::Patch { name, patch, .. } => {
+                let patch = patch.value();
                 let Some(mut object) = self.objects.get(&(write.kind.kind, name.to_string())).cloned() else {
                     return Answer::Gone;
                 };
@@ -160,7 +161,7 @@ impl Lab {
                 if asked.is_some_and(|version| object["metadata"]["resourceVersion"] != version) {
                     return Answer::Conflict;
                 }
-                merge(&mut object, patch);
+                merge(&mut object, &patch);
                 Answer::Written(self.store(object))
             }
         }
@@ -178,7 +179,7 @@ impl Lab {
             match (target, write.act) {
                 (Target::Service(key), _) => services.push(key.name.to_string()),
                 (Target::Event(_), Act::Create(object)) => {
-                    events.push(object["reason"].as_str().expect("a reason").to_owned());
+                    events.push(object.value()["reason"].as_str().expect("a reason").to_owned());
                 }
                 _ => {}
             }
@@ -233,12 +234,10 @@ fn a_restart_writes_nothing_and_tells_nothing_again() {
     }
     let failed = |lab: &Lab| {
         let events = lab.written.iter().filter_map(|(_, w)| match &w.act {
-            Act::Create(object) if object["reason"] == "AllocationFailed" => {
-                Some(object["metadata"]["name"].clone())
-            }
+            Act::Create(object) => Some(object.value()).filter(|event| event["reason"] == "AllocationFailed"),
             _ => None,
         });
-        events.collect::<Vec<_>>()
+        events.map(|event| event["metadata"]["name"].clone()).collect::<Vec<_>>()
     };
     let before = failed(&lab);
     assert_eq!(before.len(), 1);

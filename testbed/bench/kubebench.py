@@ -38,9 +38,10 @@ from labkit.wait import until  # noqa: E402
 SINGLE = 400
 ENDPOINT_EVENTS = 100
 FLEET_SERVICES = 1000
-# The default is 25 writes a second and node, so that a burst leaves the API server alone; here the API server is what limits them.
-# And nobody runs kube-proxy here, which a Local Service would be waited for with.
-SPEAKER = ("--status-writes=1000", "--wait-for-kube-proxy=false")
+# Nobody runs kube-proxy here, which a Local Service would be waited for with.
+SPEAKER = ("--wait-for-kube-proxy=false",)
+# The default is 25 writes a second and node, so that a burst leaves the API server alone; of thousands of statuses none is to wait for that.
+UNBOUNDED = (*SPEAKER, "--status-writes=1000")
 PARTS = ("services", "fleet", "rollout")
 IDLE_SECONDS = 60
 # A restart of the router that is over before a session's end is told of, and one that isn't.
@@ -149,16 +150,17 @@ class Bench(Bare):
 
     def single(self):
         """One Service after another, none standing."""
-        self.sink = self.listen()
-        self.start()
+        self.start_anew()
         yield "single_none", self.one_by_one(SINGLE)
 
     def standing(self, count):
         """The same with many standing, and each right after another was deleted."""
-        before = self.sink.announced
+        self.start_anew(UNBOUNDED)
         self.api.create_all(SERVICES, map(service, self.names(count)))
-        self.wait_sink(lambda s: s.announced >= before + count)
+        self.seen.wait(lambda: len(self.seen.addressed) == len(self.seen.there))
         self.quiet()
+        self.start_anew()
+        self.wait_sink(lambda s: s.announced >= len(self.seen.there))
         yield "single_standing", {"standing": count, **self.one_by_one(SINGLE)}
         yield "after_a_delete", {"standing": count, **self.one_by_one(SINGLE // 2, delete=True)}
 
@@ -186,13 +188,13 @@ class Bench(Bare):
 
     def many(self, count):
         """All at once, made while nobody gives addresses; then controller and speaker start."""
+        self.start_anew(UNBOUNDED)
         self.clear()
         self.stop()
         seconds = self.api.create_all(SERVICES, map(service, self.names(count)))
         self.seen.wait(lambda: len(self.seen.there) == count)
-        self.sink = self.listen()
         before, begun = self.api.writes(), time.monotonic()
-        self.start()
+        self.start_anew(UNBOUNDED)
         self.seen.wait(lambda: len(self.seen.addressed) == count)
         allocated = max(self.seen.addressed.values()) - begun
         self.wait_sink(lambda s: s.announced >= count)
@@ -217,9 +219,8 @@ class Bench(Bare):
         """Everything has its address: both start anew."""
         count = len(self.seen.addressed)
         self.stop()
-        self.sink = self.listen()
         before, begun = self.api.writes(), time.monotonic()
-        self.start()
+        self.start_anew(UNBOUNDED)
         self.wait_sink(lambda s: s.announced >= count)
         announced = self.sink.updates[-1].at - begun
         self.quiet()
@@ -243,9 +244,12 @@ class Bench(Bare):
 
     # What the steps are made of
 
-    def start(self):
+    def start_anew(self, flags=SPEAKER):
+        """Both, where they run, or for the first time; with a router that knows nothing yet."""
+        self.stop()
+        self.sink = self.listen()
         self.controller = Role(self.cluster, "cp", "controller", "--webhook-mode=disabled")
-        self.speaker = Role(self.cluster, NODE, "speaker", *SPEAKER, node=NODE)
+        self.speaker = Role(self.cluster, NODE, "speaker", *flags, node=NODE)
         self.wait_sink(lambda s: s.up is not None)
 
     def stop(self):
@@ -255,6 +259,7 @@ class Bench(Bare):
         self.speaker = self.controller = None
         if self.sink:
             self.sink.close()
+        self.sink = None
 
     def close(self):
         """Its processes aren't the lab's, which would end them."""

@@ -308,6 +308,10 @@ impl Reports {
             if self.decided.contains(&key) {
                 continue;
             }
+            if peers.is_empty() {
+                // As long as it is to be announced, a session that ends and comes back is no news of the service.
+                self.assigned.remove(&key);
+            }
             let (mut sent, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
             for (peer, prefixes) in peers {
                 let view = self.sessions.get(&peer).map(|session| session.standing.view());
@@ -342,7 +346,6 @@ impl Reports {
     fn tell_service(&mut self, key: ServiceKey, sent: BTreeSet<Arc<str>>, unsettled: BTreeSet<Arc<str>>) {
         let subject = Subject::ServiceBgp(key.clone());
         if sent.is_empty() && unsettled.is_empty() {
-            self.assigned.remove(&key);
             self.early.remove(&subject);
             self.ledger.want(subject, None);
             return;

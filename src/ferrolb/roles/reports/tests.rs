@@ -264,6 +264,21 @@ fn a_restart_whose_sessions_never_come_says_so_after_half_a_minute_and_once() {
 }
 
 #[test]
+fn a_router_that_is_away_for_long_changes_the_statuses_and_tells_no_event() {
+    let (mut api, mut life) = settled();
+    for up in [false, true] {
+        life.session("tor1", up);
+        life.session("tor2", up);
+        life.run(&mut api, 60 * SECOND);
+    }
+    let writes = std::mem::take(&mut api.writes);
+    let count = |what: &str| writes.iter().filter(|write| *write == what).count();
+    let of_services = ["delete ServiceBGPStatus", "create ServiceBGPStatus", "patch ServiceBGPStatus"];
+    assert_eq!(of_services.map(count), [2, 2, 2]);
+    assert_eq!(count("event"), 0, "the node has announced them all the while");
+}
+
+#[test]
 fn one_session_that_never_comes_back_leaves_the_other_named() {
     let (mut api, first) = settled();
     let mut life = Life::begin(first.now);

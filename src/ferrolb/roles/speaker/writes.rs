@@ -14,8 +14,8 @@ use super::supply::kube_kind;
 use crate::shell::kube::kinds;
 use crate::shell::kube::{Act, Answer, Write};
 
-/// How many writes may be under way.
-const PARALLEL: usize = 8;
+/// How many writes may be under way: few, since who waits for an address waits for the same API server.
+const PARALLEL: usize = 2;
 /// How many different refusals are told; beyond, there is something else wrong.
 const REFUSALS: usize = 100;
 

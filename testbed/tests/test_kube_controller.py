@@ -58,8 +58,9 @@ def wait_addresses(name, count=1, seconds=20.0):
 
 
 def events(name):
-    """The reasons of the events about a Service, in the order in which they were made."""
-    found = [event for event in cluster.get("events") if event["involvedObject"]["name"] == name]
+    """The reasons of the controller's events about a Service, in the order in which they were made; Kubernetes tells some of its own."""
+    of_service = [event for event in cluster.get("events") if event["involvedObject"]["name"] == name]
+    found = [event for event in of_service if event["source"].get("component") == "metallb-controller"]
     return [event["reason"] for event in sorted(found, key=lambda e: int(e["metadata"]["resourceVersion"]))]
 
 

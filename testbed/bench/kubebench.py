@@ -155,12 +155,13 @@ class Bench(Bare):
 
     def standing(self, count):
         """The same with many standing, and each right after another was deleted."""
+        there = len(self.seen.there) + count
         self.start_anew(UNBOUNDED)
         self.api.create_all(SERVICES, map(service, self.names(count)))
-        self.seen.wait(lambda: len(self.seen.addressed) == len(self.seen.there))
+        self.seen.wait(lambda: len(self.seen.addressed) == there)
         self.quiet()
         self.start_anew()
-        self.wait_sink(lambda s: s.announced >= len(self.seen.there))
+        self.wait_sink(lambda s: s.announced >= there)
         yield "single_standing", {"standing": count, **self.one_by_one(SINGLE)}
         yield "after_a_delete", {"standing": count, **self.one_by_one(SINGLE // 2, delete=True)}
 

@@ -13,6 +13,7 @@ pub mod check;
 pub mod config;
 pub mod decide;
 pub mod engine;
+pub mod event;
 pub mod layer2;
 pub mod lease;
 pub mod manifest;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::alloc::Allocation;
+use crate::event::Event;
 use crate::types::{FamilySet, ServiceKey};
 use crate::world::{IpFamilyPolicy, Service};
 
@@ -130,27 +131,6 @@ impl Desired {
             patch.insert("metadata".to_owned(), json!({ "annotations": { POOL_ANNOTATION: pool } }));
         }
         (!patch.is_empty()).then_some(Value::Object(patch))
-    }
-}
-
-/// An event about a Service, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// MetalLB's word for it.
-    pub reason: &'static str,
-    /// Whether its type is `Warning`, otherwise `Normal`.
-    pub warning: bool,
-    /// One sentence.
-    pub message: String,
-}
-
-impl Event {
-    fn normal(reason: &'static str, message: String) -> Event {
-        Event { reason, warning: false, message }
-    }
-
-    fn warning(reason: &'static str, message: String) -> Event {
-        Event { reason, warning: true, message }
     }
 }
 

@@ -5,21 +5,22 @@
     load.failed()
 
 Who asks is a program in the network of a node, `load/main.go`: in Python the rates that a rolling update is to be judged by would be out of
-reach. Nothing is asked a second time, by TCP neither: a request that isn't answered within `PATIENCE` has failed.
+reach. Nothing is asked a second time, and a request that isn't answered within `PATIENCE` has failed: TCP sends a SYN that was lost again
+after a second. Whether that was answered then, is told too.
 """
 
 import json
 import os
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import cache
 from .build import FLAGS, go, say
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 0.9
+PATIENCE, GIVEN_UP = 0.9, 3.5
 RATE = 50.0
 # A port isn't taken again before all others were: with one that nodes remember from a connection to a dead pod, a new connection would
 # go there too.
@@ -33,7 +34,7 @@ class Load:
 
     def __init__(self, cluster, where, address, port=80, rate=RATE):
         target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        options = {"rate": rate, "first": FIRST_PORT, "last": LAST_PORT, "from": Load._next_port, "patience": f"{PATIENCE}s"}
+        options = {"rate": rate, "first": FIRST_PORT, "last": LAST_PORT, "from": Load._next_port, "patience": f"{GIVEN_UP}s"}
         argv = [str(program()), *(f"-{name}={value}" for name, value in options.items()), target]
         self._file = cluster.lab.folder / f"load-{time.monotonic_ns()}.jsonl"
         with self._file.open("wb") as lines:
@@ -52,26 +53,33 @@ class Load:
         """Asks no more, and returns all requests when the last one is over."""
         if self._requests is None:
             self._process.stdin.close()
-            if self._process.wait(PATIENCE + 10.0) != 0:
+            if self._process.wait(GIVEN_UP + 10.0) != 0:
                 raise RuntimeError(f"the load ended with status {self._process.returncode}")
             lines = self._file.read_text(encoding="utf-8").splitlines()
-            self._requests = sorted((Request(**json.loads(line)) for line in lines), key=lambda request: request.at)
+            self._requests = sorted(map(_request, lines), key=lambda request: request.at)
         return self._requests
 
     def failed(self, since=0.0, until=float("inf")):
-        """The requests without an answer that were made in this time; of all where no time is given."""
+        """The requests without an answer in time that were made in this time; of all where no time is given."""
         return [request for request in self.end() if request.why and since <= request.at < until]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `at` is when it was made (time.monotonic), `why` why it has failed."""
+    """One request; `at` is when it was made (time.monotonic), `why` why it has failed. One that has a node too was answered late."""
 
     at: float
     ms: float
     port: int
     node: str | None
     why: str | None
+
+
+def _request(line):
+    """A request as the program tells of it, judged."""
+    request = Request(**json.loads(line))
+    late = request.why is None and request.ms > PATIENCE * 1000
+    return replace(request, why="an answer only after TCP had asked again") if late else request
 
 
 def program():

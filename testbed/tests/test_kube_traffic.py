@@ -1,6 +1,8 @@
 """What clients lose, request by request, while parts of a cluster fail, restart, move or go: FerroLB as it is shipped, under a steady load.
 
-Each request is a connection of its own (`kube/load.py`), and one that isn't answered within 0.9 s has failed.
+Each request is a connection of its own (`kube/load.py`), and one that isn't answered within 0.9 s counts as lost. Where none may be, one of
+thousands may need TCP to send its SYN again, after a second: a machine on which all of a cluster shares two CPUs drops a packet now and then
+(seen once in some 400,000 requests, while nothing changed anywhere).
 
 What else of a cluster's mishaps is tested, and where: a thousand Services at once and two controllers in `test_kube_controller.py`
 (`Scales`, `Together`), fifty speakers and a router that restarts in `test_kube_fleet.py`.
@@ -8,6 +10,7 @@ What else of a cluster's mishaps is tested, and where: a thousand Services at on
 
 import base64
 import json
+import subprocess
 import time
 import unittest
 import uuid
@@ -66,6 +69,35 @@ BAD_SERVICES = {
     "pool": ({"metallb.io/address-pool": "absent"}, {}),
     "legacy": ({}, {"loadBalancerIP": "300.1.1.1"}),
 }
+
+
+class Changes:
+    """What becomes of a router's routes in its kernel, from now on."""
+
+    # Routes of no meaning: what the kernel tells of them shows how far it has told.
+    _FIRST, _LAST = "198.51.100.1", "198.51.100.2"
+
+    def __init__(self, case, router):
+        self._lab, self._router = case.cluster.lab, router
+        self._file = self._lab.folder / f"changes-{time.monotonic_ns()}"
+        with self._file.open("wb") as lines:
+            process = subprocess.Popen(self._lab.beside(router, ["ip", "monitor", "route"]), stdout=lines)
+        case.addCleanup(process.wait)
+        case.addCleanup(process.terminate)
+        self._wait(self._FIRST)
+
+    def of(self, addresses):
+        """Each change of a route for just one of these addresses, as `ip monitor` tells it."""
+        self._wait(self._LAST)
+        return [line for line in self._file.read_text(encoding="utf-8").splitlines() if set(addresses) & set(line.split())]
+
+    def _wait(self, address):
+        def probe():
+            self._lab.run(self._router, ["ip", "route", "add", "blackhole", address])
+            self._lab.run(self._router, ["ip", "route", "del", "blackhole", address])
+            return address in self._file.read_text(encoding="utf-8")
+
+        until(f"the kernel of {self._router} tells of its routes", probe, SECONDS)
 
 
 class Traffic(RoutesCase):
@@ -169,11 +201,14 @@ class Traffic(RoutesCase):
 
     def assert_none_lost(self, load, changes=0, since=0.0, but=(0.0, 0.0)):
         """No request has failed, but for those that were under way when the router's next hops changed: its kernel shares connections out
-        anew then. At most one for each of these changes. `but`: nor are those counted that were made in this time.
+        anew then. At most one for each of these changes; and at most one whose first packet was lost. `but`: nor are those counted that
+        were made in this time.
         """
         failed = [request for request in load.failed(since) if not but[0] <= request.at <= but[1]]
+        late = [request for request in failed if request.node]
         cut = [request for request in failed if request.why.endswith("once connected")]
-        self.assertEqual([request for request in failed if request not in cut], [])
+        self.assertEqual([request for request in failed if request not in cut + late], [])
+        self.assertLessEqual(len(late), 1, late)
         self.assertLessEqual(len(cut), changes, cut)
 
     def assert_unchanged(self, before, *others):
@@ -302,20 +337,21 @@ class Restarts(Traffic):
         lost = loads["Local with one pod"].failed()
         self.assertLess(max(request.at for request in lost) - min(request.at for request in lost), AWAY_LIMIT)
         for load in loads.values():
-            self.assertEqual(load.failed(done + 1.0), [])
+            self.assert_none_lost(load, since=done + 1.0)
 
     def test_a_controller_that_is_restarted_costs_nothing(self):
         self.pool()
         self.advertise()
         service = self.serve()
         self.wait_statuses(service)
-        before, lives = self.wait_still(), self.lives()
+        before, lives, changes = self.wait_still(), self.lives(), Changes(self, "tor")
         load = self.load(service.addresses[0])
         begun = time.monotonic()
         self.restart("Deployment", "controller")
         later = self.serve()
         self.tell("the controller restarted", load, begun)
         self.assert_none_lost(load)
+        self.assertEqual(changes.of(service.addresses), [])
         self.assertEqual(self.lives(), lives)
         # The new pod is the owner of its ConfigurationState from now on.
         self.assert_unchanged(before, "IPAddressPool", "ConfigurationState")
@@ -362,7 +398,7 @@ class Bad(Traffic):
         self.advertise()
         service = self.serve(DUAL)
         self.wait_statuses(service)
-        before, lives = self.wait_still(), self.lives()
+        before, lives, changes = self.wait_still(), self.lives(), Changes(self, "tor")
         loads = [self.load(address) for address in service.addresses]
         begun = time.monotonic()
         bad = {(kind, f"bad-{what}"): spec for kind, specs in BAD_SPECS.items() for what, spec in specs.items()}
@@ -389,6 +425,7 @@ class Bad(Traffic):
         for address, load in zip(service.addresses, loads):
             self.tell(f"{address}, bad objects", load, begun)
             self.assert_none_lost(load)
+        self.assertEqual(changes.of(service.addresses), [])
         self.assertEqual(self.lives(), lives)
         self.assert_unchanged(before, "IPAddressPool", "ConfigurationState")
 
@@ -416,18 +453,14 @@ class WithoutApi(Traffic):
         # A session is told of when it has stood for a while.
         until("each session told of", lambda: len(self.api.list("BGPSessionState", SYSTEM)) == len(PEERS) * len(NODES), SECONDS)
         addresses = (*service.addresses, *local.addresses)
-        before, lives = self.wait_still(), self.lives()
+        before, lives, changes = self.wait_still(), self.lives(), Changes(self, "tor")
         loads = [self.load(address) for address in addresses]
         begun = time.monotonic()
         self.addCleanup(self.restart_proxies)
         # A controller manager that leads ends when it can't renew its Lease: it mustn't judge nodes by what it last saw.
         for name in ("kube-apiserver", "kube-controller-manager"):
             self.cluster.kill_program(CONTROL_PLANE, name)
-        strayed = {}
         while time.monotonic() - begun < AWAY_SECONDS:
-            for address in addresses:
-                if (hops := self.hops(address)) != ALL:
-                    strayed[address, round(time.monotonic() - begun, 1)] = hops
             for node in NODES:
                 self.assertEqual(scrape.get(self.cluster, node, "http://127.0.0.1:17472/readyz")[0], "200")
             time.sleep(0.5)
@@ -446,7 +479,7 @@ class WithoutApi(Traffic):
         for address, load in zip(addresses, loads):
             self.tell(f"{address}, the API away for {AWAY_SECONDS:g} s", load, begun)
             self.assert_none_lost(load)
-        self.assertEqual(strayed, {})
+        self.assertEqual(changes.of(addresses), [])
         self.assertEqual(self.lives(), lives)
         self.assert_unchanged(before, "IPAddressPool")
         written = counts.writes(self.cluster.kubectl("get", "--raw", "/metrics"))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{Content, Identity, Kind, Object, Subject, Wanted};
+use crate::event::ServiceEvent;
 use crate::types::{Copies, Json};
 
 /// How much a ledger may write.
@@ -105,9 +106,10 @@ pub struct Ledger {
     queued: HashSet<Subject>,
     /// The content that a write under way gives, where it does.
     busy: HashMap<Subject, Option<Content>>,
-    /// Events that wait: namespace and body. They come after all else, once, whatever becomes of them.
-    events: VecDeque<(Arc<str>, Json)>,
+    /// Events that wait. They come after all else, once, whatever becomes of them.
+    events: VecDeque<ServiceEvent>,
     events_under_way: usize,
+    messages: Copies<str>,
     /// How often in a row, and until when it is left alone.
     failed: BTreeMap<Subject, (u32, Option<Instant>)>,
     paused: BTreeMap<Kind, Instant>,
@@ -132,6 +134,7 @@ impl Ledger {
             busy: HashMap::new(),
             events: VecDeque::new(),
             events_under_way: 0,
+            messages: Copies::default(),
             failed: BTreeMap::new(),
             paused: BTreeMap::new(),
             tokens: (full(settings.rate), None),
@@ -230,14 +233,15 @@ impl Ledger {
     }
 
     /// An Event is to be made.
-    pub fn tell(&mut self, namespace: Arc<str>, body: Json) {
+    pub fn tell(&mut self, mut event: ServiceEvent) {
         if self.settings.rate == 0 {
             return;
         }
         if self.events.len() >= EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back((namespace, body));
+        event.event.message = self.messages.share(event.event.message);
+        self.events.push_back(event);
     }
 
     /// The next write that may be made; the object's texts are dated `date`.
@@ -320,10 +324,11 @@ impl Ledger {
         if self.events.is_empty() || !self.has_token(now) {
             return None;
         }
-        let (namespace, body) = self.events.pop_front()?;
+        let event = self.events.pop_front()?;
         self.events_under_way = self.events_under_way.saturating_add(1);
         self.tokens.0 = self.tokens.0.saturating_sub(ONE);
-        Some(Write::Event { namespace, body })
+        let body = event.object(self.identity.reporter()).into();
+        Some(Write::Event { namespace: event.service.namespace.clone(), body })
     }
 
     fn has_room(&self) -> bool {

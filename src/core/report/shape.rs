@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Content, Subject};
+use crate::event::Reporter;
 use crate::types::{Age, ServiceKey};
 
 /// The kinds of status objects.
@@ -66,6 +67,8 @@ impl Kind {
     }
 }
 
+/// MetalLB's name for it.
+const COMPONENT: &str = "metallb-speaker";
 const SERVICE_NAME: &str = "metallb.io/service-name";
 const SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
 const PEER: &str = "frrk8s.metallb.io/peer";
@@ -83,6 +86,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// As whom events are told.
+    pub(super) fn reporter(&self) -> Reporter<'_> {
+        Reporter { component: COMPONENT, node: Some(&self.node) }
+    }
+
     /// The object to be made for a subject, without a status: the API server drops that from a new object.
     pub(super) fn body(&self, subject: &Subject) -> Value {
         let kind = subject.kind();

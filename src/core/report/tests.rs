@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::event::{Event, ServiceEvent};
 use crate::types::Issue;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -15,6 +16,11 @@ fn date() -> Timestamp {
 
 fn web() -> ServiceKey {
     ServiceKey::new("default", "web")
+}
+
+fn event() -> ServiceEvent {
+    let event = Event::normal("nodeAssigned", "announcing");
+    ServiceEvent { service: web(), uid: None, version: None, event, unique: 1, at: date() }
 }
 
 fn peers(names: &[&str]) -> Names {
@@ -307,14 +313,14 @@ fn writes_are_bounded_and_can_be_turned_off() {
 
     lab.now += 2 * SECOND;
     // An event is written once, behind the rest.
-    lab.ledger.tell("default".into(), json!({"reason": "x"}).into());
+    lab.ledger.tell(event());
     lab.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     let writes = lab.settle();
     assert!(matches!(writes.as_slice(), [Write::Create { .. }, Write::Status { .. }, Write::Event { .. }]));
     assert_eq!((lab.settle(), lab.ledger.next_timeout(lab.now)), (vec![], None));
 
     let mut off = Lab::new(0);
-    off.ledger.tell("default".into(), json!({}).into());
+    off.ledger.tell(event());
     off.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     assert_eq!((off.settle(), off.ledger.next_timeout(off.now)), (vec![], None));
 }

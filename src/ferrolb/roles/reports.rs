@@ -4,19 +4,18 @@
 //! is to be written then is the [`Ledger`]'s to say, and each write is a task of its own. Nothing here waits for anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::engine::{Engine, Outcome};
+use ferrolb_core::event::{Event as Told, ServiceEvent};
 use ferrolb_core::layer2;
 use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, Telling, View, Wanted};
 use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use tracing::info;
 
 use crate::shell::bgp::{Event, Holding, SessionSpec};
@@ -27,8 +26,6 @@ const AT_ONCE: usize = 256;
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 /// How long until it is asked again, while it isn't done with a peer.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
-/// As whom events are told.
-const COMPONENT: &str = "metallb-speaker";
 
 /// See the module.
 pub struct Reports {
@@ -132,7 +129,7 @@ impl Reports {
             Subject::Configuration | Subject::Session(..) => return,
         };
         let message = format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.node);
-        self.event(key, "Normal", "nodeAssigned", &message);
+        self.event(key, Told::normal("nodeAssigned", message));
     }
 
     /// The UID of a Service; `None`: it is gone.
@@ -213,7 +210,7 @@ impl Reports {
         let services: Vec<ServiceKey> = engine.addresses().services(*address).cloned().collect();
         for key in services {
             // A speaker that starts anew finds the same again.
-            self.event_once(&key, 0, ["Warning", "announceFailed", &message]);
+            self.event_once(&key, 0, Told::warning("announceFailed", message.clone()));
         }
     }
 
@@ -357,10 +354,10 @@ impl Reports {
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }
 
-    /// An event about a Service.
-    fn event(&mut self, key: &ServiceKey, type_: &str, reason: &str, message: &str) {
-        let unique = Timestamp::now().as_nanosecond();
-        self.event_named(key, &format!("{unique:x}"), [type_, reason, message]);
+    /// An event about a Service, each time one of its own.
+    fn event(&mut self, key: &ServiceKey, event: Told) {
+        let unique = ServiceEvent::unique(Timestamp::now());
+        self.event_named(key, event, unique);
     }
 
     /// No node announces a Service. Whoever leads next tells the same again.
@@ -369,43 +366,18 @@ impl Reports {
         let Some((_, reason)) = why.first() else { return };
         let message = format!("no node announces it: {}", telling.text());
         info!(event = "notAnnounced", %service, "{message}");
-        self.event_once(service, *number, ["Warning", reason.code(), &message]);
+        self.event_once(service, *number, Told::warning(reason.code(), message));
     }
 
     /// An event that may be told again, by another process too: it has the same name then, so that there is one.
-    fn event_once(&mut self, key: &ServiceKey, number: u32, words @ [_, _, message]: [&str; 3]) {
-        let mut hash = DefaultHasher::new();
-        (self.uids.get(key), message, number).hash(&mut hash);
-        self.event_named(key, &format!("{:016x}", hash.finish()), words);
+    fn event_once(&mut self, key: &ServiceKey, number: u32, event: Told) {
+        let unique = ServiceEvent::unique((self.uids.get(key), &*event.message, number));
+        self.event_named(key, event, unique);
     }
 
-    fn event_named(&mut self, key: &ServiceKey, name: &str, [type_, reason, message]: [&str; 3]) {
-        let time = format!("{:.0}", Timestamp::now());
-        let body: Value = json!({
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {
-                "name": format!("{}.{name}", key.name),
-                "namespace": &*key.namespace,
-            },
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "namespace": &*key.namespace,
-                "name": &*key.name,
-                "uid": self.uids.get(key).map(|uid| &**uid),
-            },
-            "reason": reason,
-            "message": message,
-            "type": type_,
-            "source": {"component": COMPONENT, "host": self.node.as_str()},
-            "reportingComponent": COMPONENT,
-            "reportingInstance": self.node.as_str(),
-            "firstTimestamp": &time,
-            "lastTimestamp": &time,
-            "count": 1,
-        });
-        self.ledger.tell(key.namespace.clone(), body.into());
+    fn event_named(&mut self, key: &ServiceKey, event: Told, unique: u64) {
+        let (service, uid) = (key.clone(), self.uids.get(key).cloned());
+        self.ledger.tell(ServiceEvent { service, uid, version: None, event, unique, at: Timestamp::now() });
     }
 
     /// Makes the objects of sessions say how they stand; of what is unsettled they go on saying what they did.

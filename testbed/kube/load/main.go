@@ -1,10 +1,10 @@
 // Load asks an HTTP server at a steady rate until its standard input ends, and tells of each request what became of it:
 //
-//	load -rate 1000 -first 10000 -last 59999 -from 10000 -patience 900ms 192.168.1.240:80
+//	load -rate 1000 -first 10000 -last 59999 -from 10000 -patience 3.5s 192.168.1.240:80
 //
 // It exists because tools that measure a server's speed hide what is asked here: which requests are lost. It doesn't wait for answers
 // before it asks on; each request is a TCP connection of its own with a port of its own, from -from on and around between -first and
-// -last; and none is made a second time, by TCP neither: -patience is to be shorter than the second after which it sends a lost SYN again.
+// -last; and none is made a second time. TCP sends a lost SYN again after a second: how long a request took shows that.
 //
 // It prints a JSON line a request:
 //
@@ -70,7 +70,7 @@ func main() {
 	rate := flag.Float64("rate", 50, "requests a second")
 	first, last := flag.Int("first", 10000, "the lowest own port"), flag.Int("last", 59999, "the highest own port")
 	from := flag.Int("from", 10000, "the own port of the first request")
-	patience := flag.Duration("patience", 900*time.Millisecond, "how long a request may take")
+	patience := flag.Duration("patience", 3500*time.Millisecond, "after which time a request is given up")
 	flag.Parse()
 	over := make(chan struct{})
 	go func() {

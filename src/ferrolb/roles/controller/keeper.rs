@@ -4,17 +4,17 @@
 //! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_api::ip_address_pool::IPAddressPoolStatus;
 use ferrolb_core::engine::{Engine, Outcome, SourceChange};
+use ferrolb_core::event::{Event, Reporter, ServiceEvent};
 use ferrolb_core::manifest;
 use ferrolb_core::outbox::{Done, Outbox};
 use ferrolb_core::status::{
-    Answer as WarAnswer, Desired, Event, Rewrites, ServiceStatus, complaint, configuration_state,
-    overwritten, transition,
+    Answer as WarAnswer, Desired, Rewrites, ServiceStatus, complaint, configuration_state, overwritten,
+    transition,
 };
 use ferrolb_core::types::ServiceKey;
 use ferrolb_core::world::Object;
@@ -33,8 +33,8 @@ const EVENTS: usize = 10_000;
 const COUNTERS: Duration = Duration::from_secs(1);
 /// The name of the controller's ConfigurationState.
 const STATE: &str = "controller";
-/// Who tells events. MetalLB's name, by which people look for them.
-const COMPONENT: &str = "metallb-controller";
+/// Who tells events.
+const REPORTER: Reporter<'_> = Reporter { component: "metallb-controller", node: None };
 
 /// What is written about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -401,23 +401,16 @@ impl Keeper {
         if self.events_waiting >= EVENTS {
             return;
         }
-        let mut hasher = DefaultHasher::new();
-        (&*known.uid, event.reason, &event.message, unique).hash(&mut hasher);
-        let now = format!("{:.0}", Timestamp::now());
-        let message: String = event.message.chars().take(1000).collect();
-        let object = json!({
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": { "namespace": &*key.namespace, "name": format!("{}.{:016x}", key.name, hasher.finish()) },
-            "involvedObject": {
-                "apiVersion": "v1", "kind": "Service", "namespace": &*key.namespace, "name": &*key.name,
-                "uid": &*known.uid, "resourceVersion": &*known.version,
-            },
-            "type": if event.warning { "Warning" } else { "Normal" },
-            "reason": event.reason, "message": message, "count": 1,
-            "firstTimestamp": now, "lastTimestamp": now,
-            "source": { "component": COMPONENT }, "reportingComponent": COMPONENT, "reportingInstance": "",
-        });
-        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act: Act::Create(object.into()) };
+        let event = ServiceEvent {
+            service: key.clone(),
+            uid: Some(known.uid.clone()),
+            version: Some(known.version.clone()),
+            unique: ServiceEvent::unique((&*known.uid, event.reason, &*event.message, unique)),
+            event,
+            at: Timestamp::now(),
+        };
+        let act = Act::Create(event.object(REPORTER).into());
+        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act };
         self.events = self.events.wrapping_add(1);
         self.events_waiting = self.events_waiting.saturating_add(1);
         self.outbox.put(Target::Event(self.events), Wanted { write, service: None });

@@ -6,6 +6,7 @@ use ferrolb_core::decide::Options;
 use ferrolb_core::engine::{EngineOptions, SourceChange};
 use ferrolb_core::manifest;
 use ferrolb_core::report::{Identity, Outcome as Wrote, Settings, Write};
+use serde_json::{Value, json};
 
 use super::*;
 

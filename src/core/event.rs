@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::types::ServiceKey;
+use crate::types::{ServiceKey, Uid};
 
 /// The API server refuses longer ones.
 const MESSAGE_CHARACTERS: usize = 1000;
@@ -49,7 +49,7 @@ pub struct ServiceEvent {
     /// Whom it is about.
     pub service: ServiceKey,
     /// Its UID, as far as it is known.
-    pub uid: Option<Arc<str>>,
+    pub uid: Option<Uid>,
     /// Its resourceVersion, likewise.
     pub version: Option<Arc<str>>,
     /// What is told.
@@ -77,7 +77,7 @@ impl ServiceEvent {
             "metadata": { "namespace": &*service.namespace, "name": format!("{}.{unique:016x}", service.name) },
             "involvedObject": {
                 "apiVersion": "v1", "kind": "Service", "namespace": &*service.namespace, "name": &*service.name,
-                "uid": uid.as_deref(), "resourceVersion": version.as_deref(),
+                "uid": uid.as_ref().map(Uid::to_string), "resourceVersion": version.as_deref(),
             },
             "type": if event.warning { "Warning" } else { "Normal" },
             "reason": event.reason,

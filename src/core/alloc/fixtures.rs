@@ -7,8 +7,7 @@ use super::{Allocation, Allocator, Mode};
 use crate::config::{Config, Pool, PoolAllocation, PoolState};
 use crate::types::{AddressRange, AnyOf, Family, FamilySet, Operator, Requirement, Selector, ServiceKey};
 use crate::world::{
-    AllocationEntry, Allocations, IpFamilyPolicy, Object, ObjectId, Service, ServiceAnnotations, ServicePort,
-    World,
+    AllocationEntry, Allocations, IpFamilyPolicy, Object, ObjectId, Service, ServicePort, World,
 };
 
 pub(super) fn ip(text: &str) -> IpAddr {
@@ -101,7 +100,7 @@ pub(super) fn service(name: &str, created: i64) -> Service {
         labels: Default::default(),
         load_balancer: true,
         class: None,
-        annotations: ServiceAnnotations::default(),
+        annotations: Arc::default(),
         load_balancer_ip: None,
         families: Ok(FamilySet::only(Family::V4)),
         first_family: Family::V4,
@@ -144,13 +143,13 @@ pub(super) trait ServiceExt: Sized {
         self.with(|s| s.ingress = ips(list).into())
     }
     fn asks(self, list: &str) -> Self {
-        self.with(|s| s.annotations.load_balancer_ips = Some(list.into()))
+        self.with(|s| Arc::make_mut(&mut s.annotations).load_balancer_ips = Some(list.into()))
     }
     fn from(self, pool: &str) -> Self {
-        self.with(|s| s.annotations.address_pool = Some(pool.into()))
+        self.with(|s| Arc::make_mut(&mut s.annotations).address_pool = Some(pool.into()))
     }
     fn share(self, key: &str) -> Self {
-        self.with(|s| s.annotations.allow_shared_ip = Some(key.into()))
+        self.with(|s| Arc::make_mut(&mut s.annotations).allow_shared_ip = Some(key.into()))
     }
     fn ports(self, list: &str) -> Self {
         self.with(|s| s.ports = ServicePort::list(list.split_whitespace().map(port)))

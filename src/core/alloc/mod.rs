@@ -27,7 +27,7 @@ mod tests_running;
 mod waiting;
 mod want;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub struct Allocator {
     /// Each apart, so that the room to grow costs little.
     entries: BTreeMap<ServiceKey, Box<Entry>>,
     /// In [`Mode::HeldOnly`]: which services name an address, in what they hold or ask for.
-    namers: HashMap<IpAddr, BTreeSet<ServiceKey>>,
+    namers: BTreeSet<(IpAddr, ServiceKey)>,
     restored: BTreeMap<ServiceKey, Holding>,
     visited: u64,
 }
@@ -151,7 +151,7 @@ impl Allocator {
             book: Book::default(),
             waiting: Waiting::default(),
             entries: BTreeMap::new(),
-            namers: HashMap::new(),
+            namers: BTreeSet::new(),
             restored: BTreeMap::new(),
             visited: 0,
         }
@@ -306,7 +306,7 @@ impl Allocator {
         };
         if self.mode == Mode::HeldOnly {
             for ip in entry.named() {
-                self.namers.entry(ip).or_default().insert(service.key.clone());
+                self.namers.insert((ip, service.key.clone()));
             }
         }
         self.entries.insert(service.key.clone(), Box::new(entry));
@@ -323,14 +323,15 @@ impl Allocator {
         self.waiting.remove(&entry.want.order, &entry.waits);
         if self.mode == Mode::HeldOnly {
             for ip in entry.named() {
-                if let Some(namers) = self.namers.get_mut(&ip) {
-                    namers.remove(key);
-                    if namers.is_empty() {
-                        self.namers.remove(&ip);
-                    }
-                }
+                self.namers.remove(&(ip, key.clone()));
             }
         }
+    }
+
+    /// The services that name an address.
+    fn namers_of(&self, ip: IpAddr) -> Vec<ServiceKey> {
+        let first = (ip, ServiceKey::new("", ""));
+        self.namers.range(first..).take_while(|(named, _)| *named == ip).map(|(_, key)| key.clone()).collect()
     }
 
     /// Lifts all who name one of these addresses, or one that they name, and so on: who gets what among them is decided again.
@@ -340,7 +341,7 @@ impl Allocator {
             if !done.insert(ip) {
                 continue;
             }
-            for key in self.namers.get(&ip).cloned().unwrap_or_default() {
+            for key in self.namers_of(ip) {
                 let Some(entry) = self.entries.get_mut(&key) else { continue };
                 addresses.extend(entry.named().filter(|ip| !done.contains(ip)));
                 let rank = (Rank::Same, entry.want.order.clone());

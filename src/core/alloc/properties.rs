@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -218,7 +219,7 @@ fn restarts(run: &mut Run) -> Result<(), TestCaseError> {
         entries.push(AllocationEntry { service: h.service(), ips: h.ips.clone() });
         if let Some(s) = world.service(&h.service()).cloned() {
             let from = h.pool.clone();
-            let s = s.as_ref().clone().with(|s| s.annotations.allocated_from_pool = from);
+            let s = s.as_ref().clone().with(|s| Arc::make_mut(&mut s.annotations).allocated_from_pool = from);
             world.apply(Object::Service(s));
         }
     }

@@ -1,5 +1,7 @@
 //! Tables, one a rule: given pools and services, which addresses or errors.
 
+use std::sync::Arc;
+
 use super::Mode;
 use super::fixtures::{PoolExt, Running, ServiceExt, check, ip, pool, service};
 use super::want::parse_address;
@@ -421,7 +423,7 @@ fn invalid_pools() {
         ]
     };
     let annotated = |s: crate::world::Service, name: &str| {
-        s.with(|s| s.annotations.allocated_from_pool = Some(name.into()))
+        s.with(|s| Arc::make_mut(&mut s.annotations).allocated_from_pool = Some(name.into()))
     };
     let r = Running::new(
         Mode::Allocate,

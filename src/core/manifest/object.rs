@@ -293,14 +293,14 @@ fn service(object: &Fields, metadata: &Metadata<'_>) -> Result<Service, String> 
         labels: metadata.labels(),
         load_balancer: text(spec, "type") == Some("LoadBalancer"),
         class: text(spec, "loadBalancerClass").map(Into::into),
-        annotations: ServiceAnnotations {
+        annotations: Arc::new(ServiceAnnotations {
             address_pool: metadata.annotation("address-pool"),
             load_balancer_ips: metadata.annotation("loadBalancerIPs"),
             allow_shared_ip: metadata.annotation("allow-shared-ip"),
             // This one never had another name.
             allocated_from_pool: text(metadata.annotations(), "metallb.io/ip-allocated-from-pool")
                 .map(Into::into),
-        },
+        }),
         load_balancer_ip: text(spec, "loadBalancerIP").filter(|ip| !ip.is_empty()).map(Into::into),
         families: families(&cluster_ips(spec), &ip_families),
         first_family: ip_families.first().copied().unwrap_or(Family::V4),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Content, Identity, Kind, Object, Subject, Wanted};
 use crate::event::ServiceEvent;
-use crate::types::{Copies, Json};
+use crate::types::{Copies, Json, Uid};
 
 /// How much a ledger may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Write {
         /// The object's name.
         name: Arc<str>,
         /// Its UID.
-        uid: Arc<str>,
+        uid: Uid,
     },
     /// Make this Event.
     Event {
@@ -83,6 +83,8 @@ pub enum Outcome {
 
 /// How many events may wait; of more the oldest are dropped.
 const EVENTS: usize = 10_000;
+/// For so many subjects there is always room to wait in.
+const ROOM: usize = 256;
 /// The pause after nobody answered.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The longest pause after failures.
@@ -173,7 +175,7 @@ impl Ledger {
     }
 
     /// The Node object has this UID: it owns what is made from now on.
-    pub fn owned_by(&mut self, node_uid: Arc<str>) {
+    pub fn owned_by(&mut self, node_uid: Uid) {
         self.identity.node_uid = node_uid;
     }
 
@@ -248,7 +250,10 @@ impl Ledger {
     pub fn next(&mut self, now: Instant, date: Timestamp) -> Option<Write> {
         self.wake(now);
         while self.has_room() {
-            let Some(subject) = self.queue.front().cloned() else { return self.next_event(now) };
+            let Some(subject) = self.queue.front().cloned() else {
+                self.forget_room();
+                return self.next_event(now);
+            };
             let difference = if self.is_held(&subject) { None } else { self.difference(&subject, date) };
             if difference.is_some() && !self.has_token(now) {
                 return None;
@@ -318,6 +323,14 @@ impl Ledger {
             })
             .flatten();
         [retries, refill].into_iter().flatten().min()
+    }
+
+    /// Nothing waits: gives the memory back in which thousands of subjects did.
+    fn forget_room(&mut self) {
+        if self.queue.capacity() > ROOM {
+            self.queue.shrink_to(ROOM);
+            self.queued.shrink_to(ROOM);
+        }
     }
 
     fn next_event(&mut self, now: Instant) -> Option<Write> {

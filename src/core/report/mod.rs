@@ -36,8 +36,8 @@ pub use unannounced::{Telling, UNANNOUNCED, Unannounced};
 pub enum Subject {
     /// The configuration, as this component judges it.
     Configuration,
-    /// The session with a router, by its address and VRF (empty: none).
-    Session(IpAddr, Arc<str>),
+    /// The session with a router, by its address and VRF (empty: none); apart, since such are few, and services many.
+    Session(Box<(IpAddr, Arc<str>)>),
     /// A service that is announced over BGP.
     ServiceBgp(ServiceKey),
     /// A service that is answered for on layer 2.
@@ -45,6 +45,11 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The session with a router, in a VRF (empty: none).
+    pub fn session(router: IpAddr, vrf: &str) -> Subject {
+        Subject::Session(Box::new((router, vrf.into())))
+    }
+
     /// The kind of its object.
     pub fn kind(&self) -> Kind {
         match self {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Content, Subject};
 use crate::event::Reporter;
-use crate::types::{Age, ServiceKey};
+use crate::types::{Age, ServiceKey, Uid};
 
 /// The kinds of status objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,7 @@ pub struct Identity {
     /// The UID of the Node object, which owns the objects, so that they go with it; empty: nobody owns them.
     ///
     /// MetalLB: there the speaker's Pod owns them, so that a restart deletes and makes again every one.
-    pub node_uid: Arc<str>,
+    pub node_uid: Uid,
 }
 
 impl Identity {
@@ -100,15 +100,16 @@ impl Identity {
                 "name": format!("speaker-{node}"),
                 "labels": {"metallb.io/component-type": "speaker", (kind.node_label()): node},
             }),
-            Subject::Session(peer, vrf) => json!({
+            Subject::Session(session) => json!({
                 "generateName": format!("{node}-"),
-                "labels": {(kind.node_label()): node, PEER: peer_label(*peer), VRF: &**vrf},
+                "labels": {(kind.node_label()): node, PEER: peer_label(session.0), VRF: &*session.1},
             }),
             Subject::ServiceBgp(service) => self.of_service("bgp-", service),
             Subject::ServiceL2(service) => self.of_service("l2-", service),
         };
         if let Some(metadata) = metadata.as_object_mut().filter(|_| !self.node_uid.is_empty()) {
-            let owner = json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": &*self.node_uid});
+            let owner =
+                json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": self.node_uid.to_string()});
             metadata.insert("ownerReferences".to_owned(), json!([owner]));
         }
         json!({
@@ -147,13 +148,13 @@ impl Identity {
                 let interfaces: Vec<Value> = interfaces.iter().map(|i| json!({"name": &**i})).collect();
                 of_service(service, "interfaces", json!(interfaces))
             }
-            (Subject::Session(peer, vrf), Content::Session(established)) => json!({
+            (Subject::Session(session), Content::Session(established)) => json!({
                 // Between attempts a session is Active most of the time; each step of them would be a write.
                 "bgpStatus": if *established { "Established" } else { "Active" },
                 "bfdStatus": "N/A",
                 "node": &*self.node,
-                "peer": peer.to_string(),
-                "vrf": &**vrf,
+                "peer": session.0.to_string(),
+                "vrf": &*session.1,
             }),
             (Subject::Configuration, Content::Configuration(errors)) => configuration(errors, now),
             _ => json!({}),
@@ -187,7 +188,7 @@ pub struct Object {
     /// Its name.
     pub name: Arc<str>,
     /// Its UID.
-    pub uid: Arc<str>,
+    pub uid: Uid,
     /// Its resource version; 0 where that isn't a number.
     pub version: u64,
     /// When it was made.
@@ -221,7 +222,7 @@ impl Object {
             Kind::BgpSessionState => {
                 let peer = label(PEER)?;
                 let peer = peer.parse().or_else(|_| peer.replace('-', ":").parse()).ok()?;
-                Subject::Session(peer, label(VRF).unwrap_or_default().into())
+                Subject::session(peer, label(VRF).unwrap_or_default())
             }
         };
         Some(Object {

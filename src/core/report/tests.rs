@@ -88,7 +88,7 @@ impl Lab {
             }
             Write::Delete { name, uid, .. } => {
                 let object = self.objects.remove(&(kind, name.to_string())).unwrap();
-                assert_eq!(object["metadata"]["uid"], json!(&**uid));
+                assert_eq!(object["metadata"]["uid"], json!(uid.to_string()));
                 Outcome::Gone
             }
             Write::Event { .. } => Outcome::Failed,
@@ -224,7 +224,7 @@ fn objects_of_others_stay_but_for_claims_on_layer_2() {
     lab.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     lab.ledger.want(Subject::ServiceL2(web()), Some(Wanted::Content(Content::ServiceL2(peers(&["eth0"])))));
     lab.ledger.want(
-        Subject::Session("192.0.2.1".parse().unwrap(), "".into()),
+        Subject::session("192.0.2.1".parse().unwrap(), ""),
         Some(Wanted::Content(Content::Session(true))),
     );
     let writes = lab.settle();
@@ -244,7 +244,7 @@ fn objects_of_others_stay_but_for_claims_on_layer_2() {
 #[test]
 fn sessions_and_configuration_have_their_names() {
     let mut lab = Lab::new(100);
-    let session = |peer: &str, vrf: &str| Subject::Session(peer.parse().unwrap(), vrf.into());
+    let session = |peer: &str, vrf: &str| Subject::session(peer.parse().unwrap(), vrf);
     lab.ledger.want(session("2001:db8::1", "red"), Some(Wanted::Content(Content::Session(false))));
     lab.ledger.want(Subject::Configuration, Some(Wanted::Content(Content::Configuration(vec![]))));
     lab.settle();

@@ -13,6 +13,7 @@ mod password;
 mod range;
 mod route;
 mod selector;
+mod uid;
 
 pub use asn::{Asn, RemoteAs, RouterId};
 pub use community::{Community, CommunityError, LargeCommunity, StandardCommunity};
@@ -27,6 +28,7 @@ pub use password::Password;
 pub use range::AddressRange;
 pub use route::{GroupId, RouteAttributes};
 pub use selector::{AnyOf, Mismatch, Operator, Requirement, Selector};
+pub use uid::Uid;
 
 /// When an object was created: `None` sorts first, since an object without a timestamp counts as oldest.
 pub type Age = Option<jiff::Timestamp>;

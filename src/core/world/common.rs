@@ -1,32 +1,37 @@
-use super::{Object, ServicePort};
+use std::sync::Arc;
+
+use super::{Object, ServiceAnnotations, ServicePort};
 use crate::types::Copies;
 
-/// What thousands of Services and EndpointSlices have in common, kept once: the names of namespaces, nodes, pools and load
-/// balancer classes, and lists of ports. A source has one, and passes each object through it.
+/// What thousands of Services and EndpointSlices have in common, kept once: the names of namespaces, nodes and load balancer
+/// classes, annotations, and lists of ports. A source has one, and passes each object through it.
 #[derive(Debug, Default)]
 pub struct Common {
     names: Copies<str>,
+    annotations: Copies<ServiceAnnotations>,
     ports: Copies<[ServicePort]>,
 }
 
 impl Common {
     /// Lets an object, which nobody else has yet, refer to what others have too. It stays equal to what it was.
     pub fn share(&mut self, object: &mut Object) {
-        let Common { names, ports } = self;
+        let Common { names, annotations, ports } = self;
         match object {
             Object::Service(service) => {
                 service.key.share(names);
                 service.ports = ports.share(service.ports.clone());
-                let annotations = &mut service.annotations;
-                let texts = [
-                    &mut service.class,
-                    &mut annotations.address_pool,
-                    &mut annotations.allow_shared_ip,
-                    &mut annotations.allocated_from_pool,
-                ];
+                let mut texts = vec![&mut service.class];
+                if let Some(own) = Arc::get_mut(&mut service.annotations) {
+                    texts.extend([
+                        &mut own.address_pool,
+                        &mut own.allow_shared_ip,
+                        &mut own.allocated_from_pool,
+                    ]);
+                }
                 for text in texts.into_iter().flatten() {
                     *text = names.share(text.clone());
                 }
+                service.annotations = annotations.share(service.annotations.clone());
             }
             Object::EndpointSlice(slice) => {
                 slice.namespace = names.share(slice.namespace.clone());
@@ -48,8 +53,6 @@ impl Common {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;

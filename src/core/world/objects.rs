@@ -59,7 +59,7 @@ pub struct Service {
     /// `spec.loadBalancerClass`.
     pub class: Option<Arc<str>>,
     /// The annotations that matter.
-    pub annotations: ServiceAnnotations,
+    pub annotations: Arc<ServiceAnnotations>,
     /// `spec.loadBalancerIP`, where not empty.
     pub load_balancer_ip: Option<Box<str>>,
     /// The families of `spec.clusterIPs`, else of `spec.clusterIP`, else those of `spec.ipFamilies`, else IPv4; see
@@ -82,7 +82,7 @@ pub struct Service {
 }
 
 /// The annotations of a Service that matter. `metallb.io/X` wins over `metallb.universe.tf/X` where present, even if empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceAnnotations {
     /// `address-pool`.
     pub address_pool: Option<Arc<str>>,

@@ -13,7 +13,7 @@ use ferrolb_core::engine::{Engine, Outcome};
 use ferrolb_core::event::{Event as Told, ServiceEvent};
 use ferrolb_core::layer2;
 use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, Telling, View, Wanted};
-use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey};
+use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey, Uid};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::info;
@@ -44,7 +44,7 @@ pub struct Reports {
     /// What was found to be announced before that, and is to be told unless it was.
     early: BTreeSet<Subject>,
     /// The UIDs of Services, for events about them.
-    uids: BTreeMap<ServiceKey, Arc<str>>,
+    uids: BTreeMap<ServiceKey, Uid>,
     /// Whether every service has been looked at once.
     complete: bool,
     /// Counts what makes an answer of the wire thread worthless, since other prefixes are wanted by now; and the services that
@@ -133,7 +133,7 @@ impl Reports {
     }
 
     /// The UID of a Service; `None`: it is gone.
-    pub fn service(&mut self, key: ServiceKey, uid: Option<Arc<str>>) {
+    pub fn service(&mut self, key: ServiceKey, uid: Option<Uid>) {
         match uid {
             Some(uid) => drop(self.uids.insert(key, uid)),
             None => drop(self.uids.remove(&key)),
@@ -392,7 +392,7 @@ impl Reports {
             }
         }
         let gone = |subject: &&Subject| match subject {
-            Subject::Session(remote, _) => !views.contains_key(remote),
+            Subject::Session(session) => !views.contains_key(&session.0),
             _ => false,
         };
         let gone: Vec<Subject> = self.ledger.wanted_of(Kind::BgpSessionState).filter(gone).cloned().collect();
@@ -401,7 +401,7 @@ impl Reports {
         }
         let mut complete = true;
         for (remote, view) in views {
-            let subject = Subject::Session(remote, "".into());
+            let subject = Subject::session(remote, "");
             match view {
                 View::Unsettled => complete &= self.ledger.wanted(&subject).is_some(),
                 View::Up | View::Down => {

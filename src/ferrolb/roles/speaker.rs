@@ -352,9 +352,9 @@ impl Speaker {
         let metrics = &self.announcer.metrics;
         metrics.changes(supplied.changes.len(), supplied.problems.len(), supplied.cleared.len());
         supplied.remove_old_nodes(&self.announcer.engine, &self.announcer.node);
-        let mut takers = Takers { reports, leases, teller, beside: &mut self.beside };
-        supplied.sides.give(&self.announcer.node, &mut takers);
         let outcome = self.announcer.apply(supplied.changes, None);
+        let mut takers = Takers { reports, leases, teller, beside: &mut self.beside };
+        supplied.sides.give(&self.announcer.node, &self.announcer.engine, &mut takers);
         self.look_around();
         if outcome.reconfigured {
             supply.follow(&self.announcer.engine);

@@ -198,7 +198,7 @@ fn edit_service(service: &mut Service, edit: &Edit) -> Option<()> {
     match path?.as_slice() {
         ["metadata", "labels", label] => edit_label(&mut service.labels, label, edit)?,
         ["metadata", "annotations", annotation] => {
-            let annotations = &mut service.annotations;
+            let annotations = Arc::make_mut(&mut service.annotations);
             match *annotation {
                 "metallb.io/address-pool" => annotations.address_pool = Some(text?.into()),
                 "metallb.io/loadBalancerIPs" => annotations.load_balancer_ips = Some(text?.into()),

@@ -16,7 +16,7 @@ use ferrolb_core::status::{
     Answer as WarAnswer, Desired, Rewrites, ServiceStatus, complaint, configuration_state, overwritten,
     transition,
 };
-use ferrolb_core::types::ServiceKey;
+use ferrolb_core::types::{ServiceKey, Uid};
 use ferrolb_core::world::Object;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -51,12 +51,12 @@ pub enum Target {
 pub struct Wanted {
     pub write: Write,
     /// Of a Service: its uid, and what to tell when it is written.
-    service: Option<(Arc<str>, Vec<Event>)>,
+    service: Option<(Uid, Vec<Event>)>,
 }
 
 /// A Service as it was last seen.
 struct Known {
-    uid: Arc<str>,
+    uid: Uid,
     version: Arc<str>,
     status: ServiceStatus,
     /// When the change was seen that its next write follows from.
@@ -405,7 +405,7 @@ impl Keeper {
             service: key.clone(),
             uid: Some(known.uid.clone()),
             version: Some(known.version.clone()),
-            unique: ServiceEvent::unique((&*known.uid, event.reason, &*event.message, unique)),
+            unique: ServiceEvent::unique((&known.uid, event.reason, &*event.message, unique)),
             event,
             at: Timestamp::now(),
         };

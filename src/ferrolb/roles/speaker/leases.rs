@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::members::{LEASE_DURATION, Lease, Members, RENEW_EVERY};
-use ferrolb_core::types::NodeName;
+use ferrolb_core::types::{NodeName, Uid};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub struct Leases {
     client: ::kube::Client,
     namespace: Arc<str>,
     node: NodeName,
-    node_uid: Option<Arc<str>>,
+    node_uid: Option<Uid>,
     members: Members,
     in_use: bool,
     /// Whether this speaker leaves layer 2 to others than FerroLB.
@@ -65,7 +65,7 @@ impl Leases {
     }
 
     /// The Node object's UID: it owns the lease.
-    pub fn owned_by(&mut self, uid: Arc<str>) {
+    pub fn owned_by(&mut self, uid: Uid) {
         self.node_uid = Some(uid);
     }
 
@@ -233,7 +233,7 @@ impl Leases {
         let owners: Vec<Value> = self
             .node_uid
             .iter()
-            .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node.as_str(), "uid": &**uid}))
+            .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node.as_str(), "uid": uid.to_string()}))
             .collect();
         self.write(Act::Create(
             json!({

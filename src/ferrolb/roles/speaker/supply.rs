@@ -290,8 +290,8 @@ impl Supplied {
 }
 
 impl Sides {
-    /// Hands all of it over.
-    pub fn give(self, node: &NodeName, to: &mut Takers<'_>) {
+    /// Hands all of it over, once the engine knows the objects.
+    pub fn give(self, node: &NodeName, engine: &Engine, to: &mut Takers<'_>) {
         let Takers { reports, leases, teller, beside } = to;
         let part = |seen: &Option<Seen>| seen.as_ref().map(|seen| seen.kept.value());
         if self.teller_listed && !self.sides.iter().any(is_tellers) {
@@ -301,7 +301,10 @@ impl Sides {
         let mut objects: BTreeMap<(report::Kind, Arc<str>), Option<Object>> = BTreeMap::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
-                reports.service(ServiceKey::of(namespace, name), seen.map(|seen| seen.uid));
+                let key = ServiceKey::of(namespace, name);
+                // The one that all others hold.
+                let key = engine.world().service(&key).map_or(key, |service| service.key.clone());
+                reports.service(key, seen.map(|seen| seen.uid));
             } else if *kind == kinds::NODE {
                 if let Some(seen) = seen.filter(|_| *name == *node.as_str()) {
                     leases.owned_by(seen.uid.clone());
@@ -316,7 +319,11 @@ impl Sides {
             } else if *kind == kinds::CONTROLLER_REVISION {
                 beside.saw(beside::Kind::ControllerRevision, &name, part(&seen).as_ref());
             } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
-                objects.insert((of, name), part(&seen).and_then(|part| Object::read(of, &part)));
+                let mut object = part(&seen).and_then(|part| Object::read(of, &part));
+                if let Some(object) = &mut object {
+                    object.name = name.clone();
+                }
+                objects.insert((of, name), object);
             }
         }
         for kind in self.listed {

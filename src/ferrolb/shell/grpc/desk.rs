@@ -77,7 +77,8 @@ pub struct Inquirer {
 pub struct Desk {
     scope: Scope,
     questions: mpsc::Receiver<Question>,
-    changes: broadcast::Sender<WatchEvent>,
+    /// Once somebody has watched: there is room for all that a watcher may lag behind.
+    changes: Option<broadcast::Sender<WatchEvent>>,
     manifest_errors: BTreeSet<String>,
     /// Who else runs, so that the role leaves something to them; and whether that is all that it would announce over BGP.
     standing_back_for: BTreeSet<String>,
@@ -93,11 +94,10 @@ impl Desk {
     /// A desk, and who asks there.
     pub fn new(scope: Scope) -> (Desk, Inquirer) {
         let (sender, questions) = mpsc::channel(QUESTIONS);
-        let (changes, _) = broadcast::channel(CHANGES);
         let desk = Desk {
             scope,
             questions,
-            changes,
+            changes: None,
             manifest_errors: BTreeSet::new(),
             standing_back_for: BTreeSet::new(),
             silent: false,
@@ -126,14 +126,14 @@ impl Desk {
     }
 
     /// Answers it as things stand.
-    pub fn answer(&self, question: Taken, engine: &Engine) {
+    pub fn answer(&mut self, question: Taken, engine: &Engine) {
         // Whoever asked may have gone.
         match question.0 {
             Question::Standing(answer) => drop(answer.send(self.standing(engine))),
             Question::Watch(answer) => drop(answer.send(Watch {
                 before: self.standing(engine),
                 announcements: self.announcements(engine),
-                changes: self.changes.subscribe(),
+                changes: self.changes.get_or_insert_with(|| broadcast::channel(CHANGES).0).subscribe(),
             })),
         }
     }
@@ -211,12 +211,14 @@ impl Desk {
     }
 
     fn is_watched(&self) -> bool {
-        self.changes.receiver_count() > 0
+        self.changes.as_ref().is_some_and(|changes| changes.receiver_count() > 0)
     }
 
     fn tell(&self, change: Change) {
         // It fails where nobody watches.
-        let _ = self.changes.send(event(change, false));
+        if let Some(changes) = &self.changes {
+            let _ = changes.send(event(change, false));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ferrolb_core::engine::SourceChange;
 use ferrolb_core::manifest;
-use ferrolb_core::types::Json;
+use ferrolb_core::types::{Json, Uid};
 use ferrolb_core::world::{Common, Object};
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ pub type Name = (Arc<str>, Arc<str>);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     /// `metadata.uid`.
-    pub uid: Arc<str>,
+    pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub resource_version: Arc<str>,
     /// What the watch's `keep` made of it.
@@ -60,8 +60,8 @@ struct Read {
 #[derive(Debug)]
 pub struct Folder {
     watch: Watch,
-    /// The objects that are there.
-    there: HashSet<Name>,
+    /// The objects that are there: by namespace their names.
+    there: HashMap<Arc<str>, HashSet<Arc<str>>>,
     /// What is wrong with those of them that can't be read.
     wrong: HashMap<Name, String>,
     /// The list that is coming in.
@@ -74,7 +74,7 @@ impl Folder {
     pub fn new(watch: Watch) -> Folder {
         Folder {
             watch,
-            there: HashSet::new(),
+            there: HashMap::new(),
             wrong: HashMap::new(),
             listed: Vec::new(),
             common: Common::default(),
@@ -96,7 +96,12 @@ impl Folder {
     pub fn list_ends(&mut self) -> Vec<Folded> {
         let listed = std::mem::take(&mut self.listed);
         let names: HashSet<&Name> = listed.iter().map(|read| &read.name).collect();
-        let gone: Vec<Name> = self.there.iter().filter(|name| !names.contains(name)).cloned().collect();
+        let there =
+            self.there.iter().flat_map(|(namespace, names)| names.iter().map(move |name| (namespace, name)));
+        let gone: Vec<Name> = there
+            .map(|(namespace, name)| (namespace.clone(), name.clone()))
+            .filter(|name| !names.contains(name))
+            .collect();
         drop(names);
         let mut changes: Vec<Folded> = gone.into_iter().filter_map(|name| self.delete(name)).collect();
         changes.extend(listed.into_iter().filter_map(|read| self.apply(read)));
@@ -122,12 +127,20 @@ impl Folder {
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.there.len()
+        self.there.values().map(HashSet::len).sum()
+    }
+
+    fn has(&self, (namespace, name): &Name) -> bool {
+        self.there.get(namespace).is_some_and(|names| names.contains(name))
     }
 
     fn delete(&mut self, name: Name) -> Option<Folded> {
-        if !self.there.remove(&name) {
+        let names = self.there.get_mut(&name.0)?;
+        if !names.remove(&name.1) {
             return None;
+        }
+        if names.is_empty() {
+            self.there.remove(&name.0);
         }
         let mended = self.wrong.remove(&name);
         let id = self.watch.kind.id(&name.0, &name.1).filter(|_| self.watch.world);
@@ -175,7 +188,7 @@ impl Folder {
             // Nothing depends on it, whatever it was before.
             Some(Ok(None)) => {
                 let id = self.watch.kind.id(&name.0, &name.1);
-                (id.filter(|_| self.there.contains(&name)).map(SourceChange::Delete), None)
+                (id.filter(|_| self.has(&name)).map(SourceChange::Delete), None)
             }
             Some(Err(message)) => (None, Some(message)),
         };
@@ -185,7 +198,7 @@ impl Folder {
         };
         let arose = wrong.clone().filter(|now| before.as_ref() != Some(now));
         let mended = before.filter(|before| wrong.as_ref() != Some(before));
-        self.there.insert(name.clone());
+        self.there.entry(name.0.clone()).or_default().insert(name.1.clone());
         (change.is_some() || side.is_some() || arose.is_some() || mended.is_some()).then_some(Folded {
             name,
             change,
@@ -313,7 +326,7 @@ mod tests {
         let second = folder.applied(pool("2", 5)).expect("a change");
         assert_eq!(first.change, second.change);
         let seen = second.side.flatten().expect("kept");
-        assert_eq!((&*seen.uid, &*seen.resource_version), ("u1", "2"));
+        assert_eq!((&seen.uid, &*seen.resource_version), (&Uid::from("u1"), "2"));
         assert_eq!(seen.kept.value(), json!({ "assignedIPv4": 5 }));
         let gone = folder.deleted(&pool("3", 5)).expect("a change");
         assert_eq!(gone.side, Some(None));

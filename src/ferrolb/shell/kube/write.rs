@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrolb_core::types::Json;
+use ferrolb_core::types::{Json, Uid};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::discovery::Scope;
 use kube::{Client, Error};
@@ -38,7 +38,7 @@ pub enum Act {
         /// The object.
         name: Arc<str>,
         /// Its UID.
-        uid: Arc<str>,
+        uid: Uid,
     },
     /// Read the object of this name: nothing is written, and the answer is as if it had been.
     Read(Arc<str>),

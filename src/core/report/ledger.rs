@@ -83,7 +83,7 @@ pub enum Outcome {
 
 /// How many events may wait; of more the oldest are dropped.
 const EVENTS: usize = 10_000;
-/// For so many subjects there is always room to wait in.
+/// For so many subjects, and events, there may always be room to wait in.
 const ROOM: usize = 256;
 /// The pause after nobody answered.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -325,11 +325,14 @@ impl Ledger {
         [retries, refill].into_iter().flatten().min()
     }
 
-    /// Nothing waits: gives the memory back in which thousands of subjects did.
+    /// No subject waits: gives the memory back in which thousands did, and so with events.
     fn forget_room(&mut self) {
         if self.queue.capacity() > ROOM {
             self.queue.shrink_to(ROOM);
             self.queued.shrink_to(ROOM);
+        }
+        if self.events.is_empty() && self.events.capacity() > ROOM {
+            self.events.shrink_to(ROOM);
         }
     }
 

@@ -5,8 +5,8 @@
     load.failed()
 
 Who asks is a program in the network of a node, `load/main.go`: in Python the rates that a rolling update is to be judged by would be out of
-reach. Nothing is asked a second time, and a request that isn't answered within `PATIENCE` has failed: TCP sends a SYN that was lost again
-after a second. Whether that was answered then, is told too.
+reach. Nothing is asked a second time, and a request that isn't answered within `PATIENCE` has failed. Whether it was answered until
+`GIVEN_UP` is told too: TCP sends a SYN that was lost again after a second.
 """
 
 import json
@@ -79,7 +79,7 @@ def _request(line):
     """A request as the program tells of it, judged."""
     request = Request(**json.loads(line))
     late = request.why is None and request.ms > PATIENCE * 1000
-    return replace(request, why="an answer only after TCP had asked again") if late else request
+    return replace(request, why=f"an answer later than {PATIENCE:g} s") if late else request
 
 
 def program():

@@ -1,8 +1,8 @@
 """What clients lose, request by request, while parts of a cluster fail, restart, move or go: FerroLB as it is shipped, under a steady load.
 
-Each request is a connection of its own (`kube/load.py`), and one that isn't answered within 0.9 s counts as lost. Where none may be, one of
-thousands may need TCP to send its SYN again, after a second: a machine on which all of a cluster shares two CPUs drops a packet now and then
-(seen once in some 400,000 requests, while nothing changed anywhere).
+Each request is a connection of its own (`kube/load.py`), and one that isn't answered within 0.9 s counts as lost. Where no route changes, as
+the router's kernel says, one request of a load may be answered later than that: once, of 14,246, one had no answer in that time while only the
+API server was away, and why was never found.
 
 What else of a cluster's mishaps is tested, and where: a thousand Services at once and two controllers in `test_kube_controller.py`
 (`Scales`, `Together`), fifty speakers and a router that restarts in `test_kube_fleet.py`.
@@ -199,16 +199,16 @@ class Traffic(RoutesCase):
         why = sorted({request.why for request in lost})
         print(f"       {what}: {len(lost)} of {len(load.end())} requests lost{when}{': ' if why else ''}{'; '.join(why)}", flush=True)
 
-    def assert_none_lost(self, load, changes=0, since=0.0, but=(0.0, 0.0)):
+    def assert_none_lost(self, load, changes=0, since=0.0, but=(0.0, 0.0), late=0):
         """No request has failed, but for those that were under way when the router's next hops changed: its kernel shares connections out
-        anew then. At most one for each of these changes; and at most one whose first packet was lost. `but`: nor are those counted that
-        were made in this time.
+        anew then. At most one for each of these changes. `but`: nor are those counted that were made in this time. `late`: so many may be
+        answered, though not in time.
         """
         failed = [request for request in load.failed(since) if not but[0] <= request.at <= but[1]]
-        late = [request for request in failed if request.node]
+        slow = [request for request in failed if request.node]
         cut = [request for request in failed if request.why.endswith("once connected")]
-        self.assertEqual([request for request in failed if request not in cut + late], [])
-        self.assertLessEqual(len(late), 1, late)
+        self.assertEqual([request for request in failed if request not in cut + slow], [])
+        self.assertLessEqual(len(slow), late, slow)
         self.assertLessEqual(len(cut), changes, cut)
 
     def assert_unchanged(self, before, *others):
@@ -350,7 +350,7 @@ class Restarts(Traffic):
         self.restart("Deployment", "controller")
         later = self.serve()
         self.tell("the controller restarted", load, begun)
-        self.assert_none_lost(load)
+        self.assert_none_lost(load, late=1)
         self.assertEqual(changes.of(service.addresses), [])
         self.assertEqual(self.lives(), lives)
         # The new pod is the owner of its ConfigurationState from now on.
@@ -424,7 +424,7 @@ class Bad(Traffic):
         until("all valid again", lambda: Seen(set(self.stand.results().values()) == {"Valid"}, self.stand.results()), SECONDS)
         for address, load in zip(service.addresses, loads):
             self.tell(f"{address}, bad objects", load, begun)
-            self.assert_none_lost(load)
+            self.assert_none_lost(load, late=1)
         self.assertEqual(changes.of(service.addresses), [])
         self.assertEqual(self.lives(), lives)
         self.assert_unchanged(before, "IPAddressPool", "ConfigurationState")
@@ -478,7 +478,7 @@ class WithoutApi(Traffic):
         self.wait_still()
         for address, load in zip(addresses, loads):
             self.tell(f"{address}, the API away for {AWAY_SECONDS:g} s", load, begun)
-            self.assert_none_lost(load)
+            self.assert_none_lost(load, late=1)
         self.assertEqual(changes.of(addresses), [])
         self.assertEqual(self.lives(), lives)
         self.assert_unchanged(before, "IPAddressPool")

@@ -321,6 +321,7 @@ impl Sides {
             } else if let Some(of) = report::Kind::ALL.into_iter().find(|of| kube_kind(*of) == kind) {
                 let mut object = part(&seen).and_then(|part| Object::read(of, &part));
                 if let Some(object) = &mut object {
+                    // In memory once: the watch keeps it too.
                     object.name = name.clone();
                 }
                 objects.insert((of, name), object);

@@ -2,7 +2,8 @@
 """The client of the labs: asks a service and counts who answers.
 
     client.py spread --to ADDRESS --count N
-        N HTTP requests, each over a TCP connection of its own from a port of its own.
+        N HTTP requests, each over a TCP connection of its own from a port of its own. Prints how many of them had which
+        answer, as JSON; an answer that begins with "lost" is why there was none.
     client.py ask --to ADDRESS --rate R --seconds S
         R HTTP requests a second, each over a TCP connection of its own. Prints JSON lines as `watch` does.
     client.py watch --to ADDRESS --flows N --rate R --seconds S
@@ -67,8 +68,8 @@ async def _spread(target, options):
         async with gate:
             return await _ask(target, FIRST_PORT + flow)
 
-    nodes = await asyncio.gather(*(one(flow) for flow in range(options.count)))
-    print(json.dumps(collections.Counter(node or "lost" for node in nodes), sort_keys=True))
+    answers = await asyncio.gather(*(one(flow) for flow in range(options.count)))
+    print(json.dumps(collections.Counter(node or f"lost: {why}" for node, why in answers), sort_keys=True))
 
 
 async def _watch(target, options):
@@ -83,8 +84,12 @@ async def _watch(target, options):
 
 
 async def _ask_on(target, options):
-    # Any port will do, so the kernel chooses.
-    await _paced(options, lambda number: _report(number, _ask(target, 0)))
+    async def one():
+        # Any port will do, so the kernel chooses.
+        node, _ = await _ask(target, 0)
+        return node
+
+    await _paced(options, lambda number: _report(number, one()))
 
 
 async def _paced(options, act):
@@ -137,8 +142,9 @@ async def _report(number, answer):
 
 
 async def _ask(target, port):
-    """The name of the node that answered over HTTP, or None."""
+    """The name of the node that answered over HTTP, or None, and why not."""
     loop = asyncio.get_running_loop()
+    step = "connecting"
     with socket.socket(_family(target), socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -146,10 +152,14 @@ async def _ask(target, port):
             connection.bind(("", port))
             async with asyncio.timeout(LOST_SECONDS):
                 await loop.sock_connect(connection, target)
+                step = "connected"
                 await loop.sock_sendall(connection, b"GET / HTTP/1.0\r\n\r\n")
-                return await _body(loop, connection)
-        except (OSError, TimeoutError):
-            return None
+                node = await _body(loop, connection)
+                return node, None if node else "the answer isn't 200 with a text"
+        except TimeoutError:
+            return None, f"no answer within {LOST_SECONDS} s, {step}"
+        except OSError as error:
+            return None, f"{error.strerror or error}, {step}"
 
 
 async def _body(loop, connection):

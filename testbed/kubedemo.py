@@ -22,7 +22,8 @@ SYSTEM = "metallb-system"
 CLIENT = Path(__file__).with_name("client.py")
 WAIT_SECONDS = 60.0
 ASK_RATE = 20
-IN_A_ROW = 10
+# Connections without one lost: so many that each of three nodes has had one but for once in millions.
+IN_A_ROW = 40
 # Of the requests in the last seconds no more than this share may be lost.
 LATE_SECONDS, MOST_LATE = 20, 0.02
 # Before the power cut, and after it: long enough for Kubernetes to notice that the node is gone.
@@ -134,11 +135,11 @@ def spread(cluster, *targets):
         nodes = {}
         for answer, count in counts.items():
             found = re.search(r"node=(\S+)", answer)
-            node = found.group(1) if found else "lost"
+            node = found.group(1) if found else answer
             nodes[node] = nodes.get(node, 0) + count
         row(address, ", ".join(f"{node} {count}" for node, count in sorted(nodes.items())))
         if set(nodes) != set(NODES):
-            raise Disproved(f"not every node answered at {address}: {nodes}")
+            raise Disproved(f"other than each node has answered at {address}: {counts}")
 
 
 def node_lost(cluster, near, far):

@@ -17,7 +17,13 @@ from labkit import build
 
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.MULTILINE)
 PYTHON_RESULT = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+# What a test that failed has to say: of a lab up to the next test's line or the count, of cargo up to the next one or the list.
+FAILURE = re.compile(
+    r"^FAILED .*?(?=^(?:ok|known|FAILED) |^\d+ passed, )|^---- .*? ----$.*?(?=^---- |^failures:$)", re.MULTILINE | re.DOTALL,
+)
 PYTHON = "/usr/bin/python3"
+# So many last lines of a failure are repeated below the summary: the end of an output is what outlives its being cut.
+WHY_LINES = 25
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Outcome:
     failed: int
     skipped: int
     seconds: float
+    # What the summary repeats of a stage that isn't good.
+    why: str = ""
 
     def good(self):
         return self.passed > 0 and self.failed == 0 and self.skipped == 0
@@ -105,6 +113,9 @@ def main(arguments):
     print(summary("total", total))
     if ONCE in outcomes:
         print(f"{'without':<16} {total.seconds - outcomes[ONCE].seconds:7.1f} s  what is built once and kept")
+    for name, outcome in outcomes.items():
+        if not outcome.good():
+            print(f"\n== why {name} failed\n{outcome.why}")
     print("all passed" if good else "FAILED: " + ", ".join(name for name, o in outcomes.items() if not o.good()))
     return 0 if good else 1
 
@@ -130,12 +141,18 @@ def run(stage):
 def count(stage, output, code, seconds):
     """The numbers in a stage's output; an exit status that they don't explain is a failure too."""
     if stage.result is None:
-        return Outcome(int(code == 0), int(code != 0), 0, seconds)
+        return Outcome(int(code == 0), int(code != 0), 0, seconds, why(output))
     found = [tuple(map(int, numbers)) for numbers in stage.result.findall(output)]
     passed, failed, *rest = (sum(column) for column in zip(*found)) if found else (0, 0)
     if code != 0 and failed == 0:
         failed = 1
-    return Outcome(passed, failed, sum(rest), seconds)
+    return Outcome(passed, failed, sum(rest), seconds, why(output))
+
+
+def why(output):
+    """The first line and the last ones of each test that failed; where there is none, the last lines of all."""
+    parts = [part.splitlines() for part in FAILURE.findall(output)] or [output.splitlines()]
+    return "\n".join("\n".join(part if len(part) <= WHY_LINES else [part[0], "[...]", *part[-WHY_LINES:]]) for part in parts)
 
 
 def summary(name, outcome):

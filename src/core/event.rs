@@ -62,7 +62,7 @@ pub struct ServiceEvent {
 
 impl ServiceEvent {
     /// A [`unique`](ServiceEvent::unique) that is the same wherever `what` is, in another process too.
-    pub fn unique(what: impl Hash) -> u64 {
+    pub fn unique_of(what: impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
         hasher.finish()

@@ -130,6 +130,10 @@ class Bench(Bare):
         Watch(self.api, SERVICES, self.seen.take)
 
     def api_alone(self):
+        """What the API server itself takes, none standing."""
+        yield "api_alone", self.plainly()
+
+    def plainly(self):
         """What the API server itself takes: a write to be seen, and the answer of a plain client that patches each status."""
         answers, addressed = [], []
         patcher = Api(self.cluster)
@@ -146,7 +150,7 @@ class Bench(Bare):
             addressed.append(self.seen.addressed[name] - acknowledged)
             self.remove(name)
         plain.close()
-        yield "api_alone", {"seen": spread(answers), "status_by_a_plain_client": spread(addressed)}
+        return {"seen": spread(answers), "status_by_a_plain_client": spread(addressed)}
 
     def single(self):
         """One Service after another, none standing."""
@@ -154,12 +158,14 @@ class Bench(Bare):
         yield "single_none", self.one_by_one(SINGLE)
 
     def standing(self, count):
-        """The same with many standing, and each right after another was deleted."""
+        """The same with many standing, the API server alone too, and each right after another was deleted."""
         there = len(self.seen.there) + count
         self.start_anew(UNBOUNDED)
         self.api.create_all(SERVICES, map(service, self.names(count)))
         self.seen.wait(lambda: len(self.seen.addressed) == there)
         self.quiet()
+        self.stop()
+        yield "api_alone_standing", {"standing": count, **self.plainly()}
         self.start_anew()
         self.wait_sink(lambda s: s.announced >= there)
         yield "single_standing", {"standing": count, **self.one_by_one(SINGLE)}

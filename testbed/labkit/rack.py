@@ -102,7 +102,7 @@ class Rack:
         return time.monotonic()
 
     def spread(self, address, count=300):
-        """How many of `count` new connections each node answered; `lost` counts the others."""
+        """How many of `count` new connections each node answered; the others are counted by why not, `lost: ...`."""
         argv = client("spread", address, "--count", str(count))
         return json.loads(self.lab.run("client", argv))
 

@@ -90,6 +90,16 @@ class Count(unittest.TestCase):
         self.assertTrue(self.outcome(suite.Stage("format", []), "").good())
         self.assertFalse(self.outcome(suite.Stage("format", []), "", code=1).good())
 
+    def test_the_end_of_each_failure_is_told_again_and_nothing_of_what_passed(self):
+        long = "\n".join(f"line {number}" for number in range(100))
+        lab = f"ok     A: one (0.1 s)\nFAILED A: two (0.2 s)\n{long}\nthe reason\nok     A: three (0.1 s)\nFAILED A: four (0.1 s)\nshort\n2 passed, 2 failed\n"
+        lines = self.outcome(self.PYTHON, lab, code=1).why.splitlines()
+        self.assertEqual((lines[:2], lines[-3:]), (["FAILED A: two (0.2 s)", "[...]"], ["the reason", "FAILED A: four (0.1 s)", "short"]))
+        self.assertEqual(len(lines), suite.WHY_LINES + 4)
+        cargo = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\npanicked\n\nfailures:\n    a\n" + self.LINE.format(3, 1, 0)
+        self.assertEqual(self.outcome(self.CARGO, cargo, code=1).why.split(), ["----", "a", "stdout", "----", "panicked"])
+        self.assertEqual(self.outcome(suite.Stage("format", []), "no cargo fmt", code=1).why, "no cargo fmt")
+
 
 HOST = b"\x20\xc6\x12\x00"  # 198.18.0.x/32 but for its last octet
 

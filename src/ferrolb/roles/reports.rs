@@ -354,9 +354,9 @@ impl Reports {
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }
 
-    /// An event about a Service, each time one of its own.
+    /// An event about a Service, each time one of its own. Fifty nodes may tell of one at the same time.
     fn event(&mut self, key: &ServiceKey, event: Told) {
-        let unique = ServiceEvent::unique(Timestamp::now());
+        let unique = ServiceEvent::unique_of((self.node.as_str(), &*event.message, Timestamp::now()));
         self.event_named(key, event, unique);
     }
 
@@ -371,7 +371,7 @@ impl Reports {
 
     /// An event that may be told again, by another process too: it has the same name then, so that there is one.
     fn event_once(&mut self, key: &ServiceKey, number: u32, event: Told) {
-        let unique = ServiceEvent::unique((self.uids.get(key), &*event.message, number));
+        let unique = ServiceEvent::unique_of((self.uids.get(key), &*event.message, number));
         self.event_named(key, event, unique);
     }
 

@@ -405,7 +405,7 @@ impl Keeper {
             service: key.clone(),
             uid: Some(known.uid.clone()),
             version: Some(known.version.clone()),
-            unique: ServiceEvent::unique((&known.uid, event.reason, &*event.message, unique)),
+            unique: ServiceEvent::unique_of((&known.uid, event.reason, &*event.message, unique)),
             event,
             at: Timestamp::now(),
         };

@@ -258,7 +258,7 @@ class Nodes(Traffic):
         removed = "n3"
         self.addCleanup(self.spread)
         begun = time.monotonic()
-        # First the label that is made for this: the speaker's own pod isn't drained, and announces for a minute after its Node is gone.
+        # First the label that is made for this: the speaker's own pod isn't drained, and would announce on.
         self.api.label("Node", removed, {EXCLUDE: ""})
         for one in (service, local):
             self.wait_hops(one.addresses[0], ALL - {removed})
@@ -268,6 +268,8 @@ class Nodes(Traffic):
         time.sleep(PROXY_SECONDS)
         self.api.delete("Node", removed)
         self.addCleanup(lambda: removed in self.cluster.lab.nodes or self.cluster.start_node(removed))
+        # Its speaker runs on, and knows that there is no such node: the label that has gone with it brings no route back.
+        self.stand.wait_sessions("tor", {one for one in SESSIONS if not one.startswith(removed)}, routes=None)
         self.cluster.poweroff(removed)
         time.sleep(AFTER_SECONDS)
         self.cluster.start_node(removed)

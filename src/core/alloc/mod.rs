@@ -36,7 +36,7 @@ pub use holdings::{Holding, Holdings};
 
 use self::book::Book;
 use self::pools::{PoolId, Pools, takes};
-use self::settle::{Held, Outcome, Wait, claim, settle};
+use self::settle::{Held, Outcome, Wait, claim, settle, told};
 use self::waiting::{Freed, Waiting};
 use self::want::{Order, Want};
 use crate::config::{Config, PoolState};
@@ -51,6 +51,9 @@ pub enum Mode {
     /// Only addresses that `status`, Allocations or a request by address gives; none is ever chosen. The result depends on the
     /// manifests alone and not on their history, so that several nodes agree.
     HeldOnly,
+    /// What `status` says is what a service has, as far as pools contain it; whoever wrote that has judged the rest: requests,
+    /// families, sharing, and for whom a pool is.
+    StatusOnly,
 }
 
 /// What a service gets.
@@ -76,7 +79,8 @@ pub struct Allocator {
     waiting: Waiting,
     /// Each apart, so that the room to grow costs little.
     entries: BTreeMap<ServiceKey, Box<Entry>>,
-    /// In [`Mode::HeldOnly`]: which services name an address, in what they hold or ask for.
+    /// In [`Mode::HeldOnly`]: which services name an address, in what they hold or ask for. In [`Mode::StatusOnly`]: which
+    /// have it.
     namers: BTreeSet<(IpAddr, ServiceKey)>,
     restored: BTreeMap<ServiceKey, Holding>,
     visited: u64,
@@ -168,7 +172,7 @@ impl Allocator {
     }
 
     /// What services held when `holdings` were taken: to be called before the first [`reconfigure`](Self::reconfigure), which
-    /// forgets those whose service isn't there. Without effect in [`Mode::HeldOnly`].
+    /// forgets those whose service isn't there. It counts in [`Mode::Allocate`] only.
     pub fn restore(&mut self, holdings: &Holdings) {
         self.restored = holdings.services.iter().map(|h| (h.service(), h.clone())).collect();
     }
@@ -180,8 +184,11 @@ impl Allocator {
         self.book = Book::default();
         self.waiting = Waiting::default();
         self.namers.clear();
-        let mut pass = Pass::default();
         let mut old = mem::take(&mut self.entries);
+        if self.mode == Mode::StatusOnly {
+            return self.read_all(world, old);
+        }
+        let mut pass = Pass::default();
         let class = self.class.clone();
         for service in world.services().filter(|s| s.managed_by(class.as_deref())) {
             let entry = old.remove(&service.key);
@@ -200,6 +207,7 @@ impl Allocator {
     pub fn update(&mut self, world: &World, changed: &[ServiceKey]) -> Vec<ServiceKey> {
         let mut pass = Pass::default();
         let mut named = BTreeSet::new();
+        let mut read = Vec::new();
         for key in changed.iter().collect::<BTreeSet<_>>() {
             let service = world.service(key).filter(|s| s.managed_by(self.class.as_deref()));
             if let (Some(service), Some(entry)) = (service, self.entries.get(key))
@@ -209,6 +217,12 @@ impl Allocator {
                 continue;
             }
             let old = self.entries.remove(key);
+            if self.mode == Mode::StatusOnly {
+                if self.read(key, service, world, old) {
+                    read.push(key.clone());
+                }
+                continue;
+            }
             pass.remember(key, old.as_deref());
             if let Some(entry) = &old {
                 named.extend(entry.named());
@@ -220,8 +234,10 @@ impl Allocator {
             }
             named.extend(self.entries.get(key).into_iter().flat_map(|entry| entry.named()));
         }
-        if self.mode == Mode::HeldOnly {
-            self.lift_related(named, &mut pass);
+        match self.mode {
+            Mode::StatusOnly => return read,
+            Mode::HeldOnly => self.lift_related(named, &mut pass),
+            Mode::Allocate => {}
         }
         self.run(pass)
     }
@@ -238,7 +254,8 @@ impl Allocator {
 
     /// The services that have this address, by namespace and name.
     pub fn users_of(&self, ip: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-        self.book.users(ip)
+        let told = (self.mode == Mode::StatusOnly).then(|| self.namers_of(ip));
+        self.book.users(ip).chain(told.into_iter().flatten())
     }
 
     /// How many services were processed so far: a changed service counts once, and so does each that was asked again because an
@@ -261,6 +278,49 @@ impl Allocator {
             })
             .collect();
         Holdings { services }
+    }
+
+    /// Everything again under a new configuration, where `status` counts alone.
+    fn read_all(&mut self, world: &World, mut old: BTreeMap<ServiceKey, Box<Entry>>) -> Vec<ServiceKey> {
+        let class = self.class.clone();
+        let mut changed = BTreeSet::new();
+        for service in world.services().filter(|s| s.managed_by(class.as_deref())) {
+            let entry = old.remove(&service.key);
+            if self.read(&service.key, Some(service), world, entry) {
+                changed.insert(service.key.clone());
+            }
+        }
+        changed.extend(old.into_keys());
+        changed.into_iter().collect()
+    }
+
+    /// What the status of a service says, which is `None` where it isn't managed any more; whether that differs from `old`.
+    fn read(
+        &mut self,
+        key: &ServiceKey,
+        service: Option<&Arc<Service>>,
+        world: &World,
+        old: Option<Box<Entry>>,
+    ) -> bool {
+        self.visited = self.visited.saturating_add(1);
+        for ip in old.iter().flat_map(|entry| &*entry.held.ips) {
+            self.namers.remove(&(*ip, key.clone()));
+        }
+        let Some(service) = service else { return old.is_some() };
+        let mut entry = Entry {
+            want: Arc::new(Want::of(service)),
+            source: source(service, world),
+            held: Held::default(),
+            home: None,
+            waits: Box::default(),
+            allocation: Allocation::default(),
+        };
+        let before = old.as_ref().map(|entry| entry.held.ips.clone()).unwrap_or_default();
+        entry.record(told(&self.pools, &entry.want, &entry.source), &before, &self.pools);
+        self.namers.extend(entry.held.ips.iter().map(|ip| (*ip, key.clone())));
+        let differs = old.is_none_or(|old| old.allocation != entry.allocation);
+        self.entries.insert(key.clone(), Box::new(entry));
+        differs
     }
 
     /// Enters a service that is new or was changed; what it keeps is to be decided in `pass`.
@@ -329,9 +389,9 @@ impl Allocator {
     }
 
     /// The services that name an address.
-    fn namers_of(&self, ip: IpAddr) -> Vec<ServiceKey> {
+    fn namers_of(&self, ip: IpAddr) -> impl Iterator<Item = &ServiceKey> {
         let first = (ip, ServiceKey::new("", ""));
-        self.namers.range(first..).take_while(|(named, _)| *named == ip).map(|(_, key)| key.clone()).collect()
+        self.namers.range(first..).take_while(move |(named, _)| *named == ip).map(|(_, key)| key)
     }
 
     /// Lifts all who name one of these addresses, or one that they name, and so on: who gets what among them is decided again.
@@ -341,7 +401,7 @@ impl Allocator {
             if !done.insert(ip) {
                 continue;
             }
-            for key in self.namers_of(ip) {
+            for key in self.namers_of(ip).cloned().collect::<Vec<_>>() {
                 let Some(entry) = self.entries.get_mut(&key) else { continue };
                 addresses.extend(entry.named().filter(|ip| !done.contains(ip)));
                 let rank = (Rank::Same, entry.want.order.clone());

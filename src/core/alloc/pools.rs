@@ -70,6 +70,11 @@ impl Pools {
         self.config.pools.get(id.0)
     }
 
+    /// Whether a pool is none that gives or keeps anything.
+    pub(super) fn is_invalid(&self, id: PoolId) -> bool {
+        self.get(id).is_some_and(|pool| pool.state == PoolState::Invalid)
+    }
+
     /// The pool of this name.
     pub(super) fn named(&self, name: &str) -> Option<(PoolId, &Pool)> {
         let id = *self.ids.get(name)?;
@@ -104,6 +109,17 @@ impl Pools {
             list.iter().filter_map(|id| self.get(*id)).find(|p| ips.iter().all(|ip| p.contains(*ip)))
         };
         of(&self.frozen).or_else(|| of(&self.invalid))
+    }
+
+    /// The pool that contains all of `ips`, whoever it is for: an accepted one, a frozen one, or an invalid one. `from` is the
+    /// pool that they are said to be from.
+    pub(super) fn containing(&self, ips: &[IpAddr], from: Option<&str>) -> Option<PoolId> {
+        let (id, _) = self.accepted(*ips.first()?).unzip();
+        let contains =
+            |id: &PoolId| self.get(*id).is_some_and(|pool| ips.iter().all(|ip| pool.contains(*ip)));
+        id.filter(|id| self.all_accepted(*id, ips))
+            .or_else(|| self.frozen.iter().copied().find(contains))
+            .or_else(|| self.invalid_home(ips, from))
     }
 
     /// The pool that a service may go on holding all of `ips` from. `from` is the pool that they are said to be from.

@@ -103,6 +103,11 @@ pub(super) enum Refusal {
         "no address is given to it: with several nodes standalone chooses none by itself; `ferrolb allocate` gives it one"
     )]
     NotChosen,
+    /// Another role gives addresses, and hasn't.
+    #[error(
+        "its status has no address: the controller gives it one, or says why not in an event of the Service"
+    )]
+    NotGiven,
     /// It should move, and nobody chooses here.
     #[error(
         "it holds an address outside pool {pool:?}, which it asks for: with several nodes standalone chooses none by itself; `ferrolb allocate` gives it another"

@@ -81,6 +81,27 @@ pub(super) fn claim(
     Held { ips, home, lost }
 }
 
+/// What `want` has where its status counts alone, which says `said`: all of that where one pool contains it, or else the first
+/// address that one does, rather a pool that is no invalid one.
+pub(super) fn told(pools: &Pools, want: &Want, said: &[IpAddr]) -> Outcome {
+    if said.is_empty() {
+        return Outcome { error: Some(Refusal::NotGiven), ..Outcome::default() };
+    }
+    let from = want.from_pool.as_deref();
+    let held = |ips| pools.containing(ips, from).map(|home| (home, ips));
+    let mut usable = said.chunks(1).filter_map(held).filter(|(home, _)| !pools.is_invalid(*home));
+    let found = held(said).or_else(|| usable.next()).or_else(|| said.chunks(1).find_map(held));
+    let Some((id, ips)) = found else {
+        return Outcome { error: Some(Refusal::NotAllowed { ips: said.to_vec() }), ..Outcome::default() };
+    };
+    let error = match pools.get(id).filter(|_| pools.is_invalid(id)) {
+        Some(pool) => Some(Refusal::HeldFromInvalid { ips: ips.to_vec(), pool: pool.name.clone() }),
+        None if ips.len() < said.len() => Some(Refusal::NotAllowed { ips: said.to_vec() }),
+        None => None,
+    };
+    Outcome { ips: ips.to_vec(), home: Some(id), error, waits: vec![] }
+}
+
 /// What `want`, who holds `held`, gets.
 pub(super) fn settle(pools: &mut Pools, book: &mut Book, mode: Mode, want: &Want, held: &Held) -> Outcome {
     Settling { pools, book, mode, want, held }.outcome()

@@ -1,8 +1,9 @@
 //! What a running allocator does as things change.
 
 use super::Mode;
-use super::fixtures::{PoolExt, Running, ServiceExt, key, pool, service};
+use super::fixtures::{PoolExt, Running, ServiceExt, ip, ips, key, pool, service};
 use super::tests::mentions;
+use crate::config::PoolState;
 
 #[test]
 fn a_running_allocator_keeps_what_it_gave() {
@@ -88,6 +89,74 @@ fn several_nodes_choose_nothing() {
     assert_eq!((r.show("asks"), r.show("older")), ("!".into(), "1.2.3.6 @p".into()));
     assert_eq!(r.delete("older"), [key("asks"), key("older")]);
     assert_eq!(r.show("asks"), "1.2.3.6 @p");
+}
+
+/// A speaker: who wrote the status has judged all else.
+#[test]
+fn where_status_counts_alone_it_is_what_a_service_has() {
+    let pools = || {
+        [
+            pool("p", "1.2.3.0/24 1000::/120").no_buggy(),
+            pool("q", "5.0.0.0/24").pinned(1, &["elsewhere"], Some("other")),
+            pool("frozen", "6.0.0.0/24 1.2.3.0/25").state(PoolState::Frozen),
+            pool("bad", "7.0.0.0/24").state(PoolState::Invalid),
+        ]
+    };
+    let services = [
+        service("none", 1),
+        service("asks", 2).asks("1.2.3.6"),
+        service("asks-anew", 3).asks("1.2.3.7").holds("1.2.3.8"),
+        service("buggy", 4).holds("1.2.3.255"),
+        service("not-its-pool", 5).holds("5.0.0.1"),
+        service("both", 6).holds("1000::5 1.2.3.9"),
+        service("twice", 7).holds("1.2.3.9"),
+        service("one-family", 8).require().holds("1.2.3.10"),
+        service("frozen", 9).holds("6.0.0.1"),
+        service("bad", 10).holds("7.0.0.1"),
+        service("nowhere", 11).holds("8.0.0.1"),
+        service("half", 12).prefer().holds("8.0.0.1 1000::6"),
+        service("half-bad", 13).prefer().holds("7.0.0.2 1000::7"),
+        service("text", 14).asks("nowhere").holds("1.2.3.11"),
+    ];
+    let mut r = Running::new(Mode::StatusOnly, pools(), services);
+    for (name, show) in [
+        ("none", "!"),
+        ("asks", "!"),
+        ("asks-anew", "1.2.3.8 @p"),
+        ("buggy", "1.2.3.255 @p"),
+        ("not-its-pool", "5.0.0.1 @q"),
+        ("both", "1000::5 1.2.3.9 @p"),
+        ("twice", "1.2.3.9 @p"),
+        ("one-family", "1.2.3.10 @p"),
+        ("frozen", "6.0.0.1 @frozen"),
+        ("nowhere", "!"),
+        ("half", "1000::6 @p !"),
+        ("half-bad", "1000::7 @p !"),
+        ("text", "1.2.3.11 @p"),
+    ] {
+        assert_eq!(r.show(name), show, "{name}");
+    }
+    let bad = r.get("bad");
+    assert_eq!((&*bad.ips, bad.announce, &bad.pool), (&*ips("7.0.0.1"), false, &None));
+    mentions(&r, "none", &["status has no address"]);
+    mentions(&r, "nowhere", &["no IPAddressPool contains it"]);
+    mentions(&r, "half", &["not allowed in config"]);
+    assert_eq!((r.error("asks-anew"), r.error("one-family")), ("", ""));
+    let users = |r: &Running, text: &str| r.allocator.users_of(ip(text)).cloned().collect::<Vec<_>>();
+    assert_eq!(users(&r, "1.2.3.9"), [key("both"), key("twice")]);
+
+    // Nothing but a status, or the pools, changes anything.
+    assert_eq!(r.apply(service("asks", 2).asks("1.2.3.6").holds("1.2.3.6")), [key("asks")]);
+    assert_eq!(r.apply(service("asks", 2).asks("5.0.0.5").share("k").holds("1.2.3.6")), []);
+    assert_eq!(r.apply(service("both", 6).holds("1000::5")), [key("both")]);
+    assert_eq!(users(&r, "1.2.3.9"), [key("twice")]);
+    assert_eq!(r.delete("twice"), [key("twice")]);
+    assert_eq!(users(&r, "1.2.3.9"), []);
+    assert_eq!(r.delete("twice"), []);
+    assert_eq!(r.reconfigure(pools()), []);
+    let changed = ["bad", "frozen", "half", "not-its-pool", "nowhere"].map(key);
+    assert_eq!(r.reconfigure([pool("p", "1.2.3.0/24 1000::/120"), pool("bad", "8.0.0.0/24")]), changed);
+    assert_eq!((r.show("nowhere"), r.show("frozen")), ("8.0.0.1 @bad".into(), "!".into()));
 }
 
 #[test]

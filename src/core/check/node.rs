@@ -352,7 +352,8 @@ mod tests {
             network_unavailable: false,
             internal_ips: vec![],
         });
-        let settings = Settings { system_namespace: NAMESPACE.into(), nodes: vec![node.clone()] };
+        let settings =
+            Settings { system_namespace: NAMESPACE.into(), nodes: vec![node.clone()], namespaces: true };
         let compiled = compile(&world, &settings, &LastValid::default());
         assert_eq!(compiled.config.errors, []);
         let plans = Plans { config: &compiled.config, node: &node, namespace: NAMESPACE };

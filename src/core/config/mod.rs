@@ -39,6 +39,8 @@ pub struct Settings {
     pub system_namespace: Arc<str>,
     /// The nodes there are, by their labels: two objects are in conflict only on a node of both.
     pub nodes: Vec<Arc<Node>>,
+    /// Whether the Namespaces are known. Without them nothing is said of selectors that take none.
+    pub namespaces: bool,
 }
 
 /// The last valid form of each object that is still there, kept by running roles; empty otherwise.
@@ -87,7 +89,8 @@ fn compile_by(mut judge: Judge<'_>, world: &World, settings: &Settings) -> Compi
     let system = &*settings.system_namespace;
     report_others(&mut judge, world, system);
 
-    let pools = pools::compile(&mut judge, &world.namespaces(system));
+    let namespaces = settings.namespaces.then(|| world.namespaces(system));
+    let pools = pools::compile(&mut judge, namespaces.as_ref());
     let profiles = profiles::compile(&mut judge);
     let aliases = communities::compile(&mut judge);
     let peers = peers::compile(&mut judge, world, settings, &profiles);

@@ -10,6 +10,8 @@ use super::judge::{Judge, Verdict};
 use super::{Pool, PoolAllocation, PoolState, selectors};
 use crate::types::{AddressRange, Family, Labels};
 
+type Namespaces = BTreeMap<Arc<str>, Labels>;
+
 /// All pools, by name, with what advertisements are checked against.
 pub(super) struct Pools {
     pub pools: Vec<Pool>,
@@ -31,8 +33,8 @@ impl Pools {
     }
 }
 
-/// Judges all pools. `namespaces` are all there are, with their labels.
-pub(super) fn compile(judge: &mut Judge<'_>, namespaces: &BTreeMap<Arc<str>, Labels>) -> Pools {
+/// Judges all pools. `namespaces` are all there are, with their labels; `None`: that isn't known.
+pub(super) fn compile(judge: &mut Judge<'_>, namespaces: Option<&Namespaces>) -> Pools {
     let mut pools = Vec::new();
     let mut taken = Taken::default();
     let left_out = judge.each("IPAddressPool", |form| {
@@ -111,11 +113,7 @@ fn check_overlap_within<'a>(form: &mut Form<'a>, entries: &[Entry<'a>]) {
     }
 }
 
-fn read_pool<'a>(
-    form: &mut Form<'a>,
-    entries: &[Entry<'a>],
-    namespaces: &BTreeMap<Arc<str>, Labels>,
-) -> Pool {
+fn read_pool<'a>(form: &mut Form<'a>, entries: &[Entry<'a>], namespaces: Option<&Namespaces>) -> Pool {
     let spec = form.spec();
     let allocation = spec.get("serviceAllocation");
     Pool {
@@ -133,7 +131,7 @@ fn read_pool<'a>(
 fn read_allocation<'a>(
     form: &mut Form<'a>,
     allocation: &Field<'a>,
-    namespaces: &BTreeMap<Arc<str>, Labels>,
+    namespaces: Option<&Namespaces>,
 ) -> PoolAllocation {
     let named = form.distinct_texts(&allocation.get("namespaces"));
     let selectors_field = allocation.get("namespaceSelectors");
@@ -142,10 +140,10 @@ fn read_allocation<'a>(
     let priority = allocation.get("priority").integer().unwrap_or(0);
     let mut chosen: BTreeSet<Arc<str>> = named.iter().map(|(_, name)| Arc::from(*name)).collect();
     if !selecting.0.is_empty() {
-        let selected = namespaces.iter().filter(|(_, labels)| selecting.matches(labels));
+        let selected = namespaces.into_iter().flatten().filter(|(_, labels)| selecting.matches(labels));
         chosen.extend(selected.map(|(name, _)| name.clone()));
     }
-    let for_nobody = !selecting.0.is_empty() && chosen.is_empty();
+    let for_nobody = namespaces.is_some() && !selecting.0.is_empty() && chosen.is_empty();
     if for_nobody {
         let text = "no namespace matches, so the pool gives no new address to anybody: label a namespace, or correct the \
                     selectors";

@@ -176,6 +176,7 @@ fn engine(documents: &[Value], down: &[&str]) -> Engine {
         class: None,
         decide: Options { down: down.iter().map(|n| NodeName::new(n)).collect(), ..Options::default() },
         node: NodeName::new("n1"),
+        speaker: false,
         keep_routes: false,
         allocate_for_many: true,
     };

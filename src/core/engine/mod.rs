@@ -31,8 +31,11 @@ pub struct EngineOptions {
     pub class: Option<String>,
     /// The flags of deciding.
     pub decide: Options,
-    /// The node whose routes are kept; the only node where there is no Node object.
+    /// The node whose routes are kept; the only node where there is no Node object, but of a speaker.
     pub node: NodeName,
+    /// Whether it is that of a speaker in a cluster: a controller gives the addresses, a node without an object announces nothing
+    /// (it was deleted), and Namespaces aren't known.
+    pub speaker: bool,
     /// Whether the node's routes and layer-2 addresses are kept at all; `plan` decides for all nodes when it prints.
     pub keep_routes: bool,
     /// Whether services get addresses of the engine's choice even where there are several nodes. A running standalone
@@ -125,7 +128,7 @@ impl Engine {
         last_valid: LastValid,
         first_seen: BTreeMap<ObjectId, Timestamp>,
     ) -> Engine {
-        let nodes = vec![Arc::new(lone_node(&options.node))];
+        let nodes = lone_node(&options).into_iter().collect();
         Engine {
             options,
             world: Arc::default(),
@@ -182,7 +185,8 @@ impl Engine {
     }
 
     /// Whether services get addresses of the engine's choice at all, as far as the options allow; a new engine may choose.
-    /// One that may not gives what `status` gives: a speaker, and a controller that doesn't lead. Nothing that is held moves.
+    /// One that may not, of a controller that doesn't lead, has what `status` says and what is asked for by address. Nothing
+    /// that is held moves.
     pub fn set_choosing(&mut self, choosing: bool) -> Outcome {
         if choosing == self.choosing {
             return Outcome::default();
@@ -227,14 +231,21 @@ impl Engine {
     fn reconfigure(&mut self, allocations: &mut BTreeSet<ServiceKey>) -> bool {
         let mut nodes: Vec<Arc<Node>> = self.world.nodes().cloned().collect();
         if nodes.is_empty() {
-            nodes.push(Arc::new(lone_node(&self.options.node)));
+            nodes.extend(lone_node(&self.options));
         }
-        let settings =
-            Settings { system_namespace: self.options.system_namespace.clone(), nodes: nodes.clone() };
+        let settings = Settings {
+            system_namespace: self.options.system_namespace.clone(),
+            nodes: nodes.clone(),
+            namespaces: !self.options.speaker,
+        };
         let compiled = compile(&self.world, &settings, &self.last_valid);
         self.last_valid = compiled.valid;
         let chooses = self.choosing && (self.alone || self.options.allocate_for_many);
-        let mode = if chooses { Mode::Allocate } else { Mode::HeldOnly };
+        let mode = match (self.options.speaker, chooses) {
+            (true, _) => Mode::StatusOnly,
+            (false, true) => Mode::Allocate,
+            (false, false) => Mode::HeldOnly,
+        };
         if *self.config == compiled.config && self.nodes == nodes && self.allocator.mode() == mode {
             return false;
         }
@@ -264,9 +275,13 @@ impl Engine {
         let Engine { options, world, config, coverage, nodes, allocator, routes, holding, .. } = self;
         let decisions = Decisions { world, config, coverage, allocator, options: &options.decide, nodes };
         let Some(node) = nodes.iter().find(|n| n.name == options.node) else {
-            // No such Node (yet): it announces nothing.
+            // No such Node (yet, or any more): it announces nothing.
             if outcome.reconfigured {
-                *routes = NodeRoutes::default();
+                let before = std::mem::take(routes);
+                let announced = before.reasons().iter().filter(|(_, reason)| reason.is_none());
+                let ended = Announcement::NotAnnounced(Reason::NotOwner);
+                outcome.announcements.extend(announced.map(|(key, _)| (key.clone(), ended)));
+                outcome.announcements.sort_by(|a, b| a.0.cmp(&b.0));
             }
             return;
         };
@@ -448,14 +463,17 @@ fn announcement(reason: Option<Option<Reason>>) -> Announcement {
     }
 }
 
-/// The one node that there is where no Node object is: its only label is its host name.
-fn lone_node(name: &NodeName) -> Node {
-    Node {
-        name: name.clone(),
-        labels: Labels::from([("kubernetes.io/hostname".to_owned(), name.to_string())]),
-        network_unavailable: false,
-        internal_ips: vec![],
-    }
+/// The one node that there is where no Node object is: its only label is its host name. Of a speaker there is none then.
+fn lone_node(options: &EngineOptions) -> Option<Arc<Node>> {
+    let name = &options.node;
+    (!options.speaker).then(|| {
+        Arc::new(Node {
+            name: name.clone(),
+            labels: Labels::from([("kubernetes.io/hostname".to_owned(), name.to_string())]),
+            network_unavailable: false,
+            internal_ips: vec![],
+        })
+    })
 }
 
 /// The creation time of an object of a kind whose age matters; a stand-in for all others.

@@ -170,6 +170,7 @@ fn options() -> EngineOptions {
         class: None,
         decide: Options::default(),
         node: NodeName::new(NODE),
+        speaker: false,
         keep_routes: true,
         allocate_for_many: false,
     }
@@ -513,4 +514,65 @@ fn an_engine_that_does_not_choose_gives_what_status_gives_and_keeps_that_when_it
     // What was chosen and not written is given up again with the right to choose.
     engine.set_choosing(false);
     assert_eq!((ips(&engine, "new"), ips(&engine, "old")), (vec![], old));
+}
+
+#[test]
+fn a_speakers_node_announces_what_status_says_as_long_as_there_is_such_a_node() {
+    let options = EngineOptions { speaker: true, ..options() };
+    let allocator = Allocator::new(Mode::StatusOnly, None);
+    let mut engine = Engine::new(options, allocator, LastValid::new(), BTreeMap::new());
+    let service = |name: &str, asks: &str, ingress: Value| {
+        json!({"apiVersion": "v1", "kind": "Service",
+               "metadata": {"name": name, "namespace": "default", "annotations": {"metallb.io/loadBalancerIPs": asks}},
+               "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]},
+               "status": {"loadBalancer": {"ingress": ingress}}})
+    };
+    let slice = |name: &str| {
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+               "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+               "addressType": "IPv4", "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": "elsewhere", "conditions": {"ready": true}}]})
+    };
+    // The label isn't known here, nor is that the namespace has it.
+    let only = json!({"namespaces": ["elsewhere"], "namespaceSelectors": [{"matchLabels": {"team": "a"}}]});
+    let all = [
+        config_object(
+            "v1beta1",
+            "IPAddressPool",
+            "p",
+            json!({"addresses": ["192.0.2.0/28"], "serviceAllocation": only}),
+        ),
+        config_object(
+            "v1beta2",
+            "BGPPeer",
+            "tor",
+            json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"}),
+        ),
+        config_object("v1beta1", "BGPAdvertisement", "a", json!({})),
+        service("web", "192.0.2.7", json!([{"ip": "192.0.2.1"}])),
+        service("new", "192.0.2.2", json!([])),
+        slice("web"),
+        slice("new"),
+    ];
+    let announced = |engine: &Engine| -> Vec<IpNet> {
+        routes(engine.routes()).into_values().flat_map(BTreeMap::into_keys).collect()
+    };
+    engine.apply(all.iter().map(|o| SourceChange::Apply(object(o))).collect(), None);
+    assert_eq!(announced(&engine), [], "there is no such Node");
+    assert_eq!(engine.config().warnings, [], "and nothing is said of namespaces");
+
+    let web = ServiceKey::new("default", "web");
+    let route: IpNet = "192.0.2.1/32".parse().expect("a prefix");
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+    let outcome = engine.apply(vec![SourceChange::Apply(object(&node))], None);
+    assert_eq!((announced(&engine), outcome.announcements.len()), (vec![route], 1));
+    // What is asked for is the controller's to judge.
+    engine.apply(
+        vec![SourceChange::Apply(object(&service("web", "192.0.2.9", json!([{"ip": "192.0.2.1"}]))))],
+        None,
+    );
+    assert_eq!(announced(&engine), [route]);
+
+    let outcome = engine.apply(vec![SourceChange::Delete(ObjectId::Node(NodeName::new(NODE)))], None);
+    assert_eq!(announced(&engine), []);
+    assert_eq!(outcome.announcements, [(web, Announcement::NotAnnounced(Reason::NotOwner))]);
 }

@@ -102,7 +102,8 @@ fn measure(rich: bool) {
         internal_ips: vec![],
     });
     let nodes = vec![node.clone()];
-    let settings = Settings { system_namespace: "metallb-system".into(), nodes: nodes.clone() };
+    let settings =
+        Settings { system_namespace: "metallb-system".into(), nodes: nodes.clone(), namespaces: true };
     let config = Arc::new(compile(&world, &settings, &LastValid::new()).config);
     step("configuration, index of names");
     let mut allocator = Allocator::new(Mode::Allocate, None);

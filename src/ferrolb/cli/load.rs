@@ -58,6 +58,7 @@ pub fn decide(
         class: input.class().map(Into::into),
         decide: Options { ignore_exclude_lb: nodes.ignore_exclude_lb, down: down.clone(), live: None },
         node: node.clone(),
+        speaker: false,
         keep_routes: false,
         allocate_for_many: true,
     };

@@ -252,6 +252,7 @@ impl Controller {
             class: class.clone(),
             decide: Options::default(),
             node: NodeName::new(me),
+            speaker: false,
             keep_routes: false,
             allocate_for_many: true,
         };

@@ -174,6 +174,7 @@ mod tests {
             class: None,
             decide: Options::default(),
             node: node.clone(),
+            speaker: false,
             keep_routes: true,
             allocate_for_many: false,
         };

@@ -312,13 +312,12 @@ impl Speaker {
             class: class.clone(),
             decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
             node: node.clone(),
+            speaker: true,
             keep_routes: true,
             allocate_for_many: false,
         };
-        let allocator = Allocator::new(Mode::HeldOnly, class.clone());
+        let allocator = Allocator::new(Mode::StatusOnly, class.clone());
         let mut engine = Engine::new(options, allocator, Default::default(), Default::default());
-        // Addresses are the controller's to give.
-        engine.set_choosing(false);
         // Nobody is alive on layer 2 before that is known.
         engine.set_live(Some(BTreeSet::new()));
         let (desk, inquirer) = Desk::new(Scope { node: node.clone(), namespace: namespace.clone(), class });

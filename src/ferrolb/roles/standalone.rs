@@ -173,6 +173,7 @@ impl Standalone {
             class: args.class().map(Into::into),
             decide: Options { ignore_exclude_lb: args.ignore_exclude_lb, ..Options::default() },
             node: node.clone(),
+            speaker: false,
             keep_routes: true,
             allocate_for_many: false,
         };

@@ -31,7 +31,7 @@ fn compiled_after(objects: &str, last_valid: &LastValid) -> Compiled {
 }
 
 fn settings() -> Settings {
-    Settings { system_namespace: SYSTEM.into(), nodes: vec![node("n1"), node("n2")] }
+    Settings { system_namespace: SYSTEM.into(), nodes: vec![node("n1"), node("n2")], namespaces: true }
 }
 
 fn node(name: &str) -> Arc<Node> {

@@ -35,6 +35,7 @@ impl Scene {
             class: None,
             decide: Options::default(),
             node: NodeName::new("local"),
+            speaker: false,
             keep_routes: false,
             allocate_for_many: true,
         };

@@ -32,7 +32,11 @@ impl Trial {
         for edit in edits {
             apply(&mut world, &mut nodes, edit)?;
         }
-        let settings = Settings { system_namespace: context.system_namespace.into(), nodes: nodes.clone() };
+        let settings = Settings {
+            system_namespace: context.system_namespace.into(),
+            nodes: nodes.clone(),
+            namespaces: true,
+        };
         let config = Arc::new(compile(&world, &settings, &LastValid::default()).config);
         let known = |new: &Issue| {
             let field = (new.object(), &new.field);

@@ -37,8 +37,17 @@ pub(super) fn unmanaged(context: &Context<'_>, service: &Service) -> (String, Re
 
 /// What would give a service its address.
 pub(super) fn remedy(decisions: &Decisions<'_>, context: &Context<'_>, service: &Service) -> Remedy {
-    if decisions.allocator.mode() == Mode::HeldOnly {
-        return Remedy::words("`ferrolb allocate -f DIR -w FILE` chooses addresses, once for all nodes");
+    match decisions.allocator.mode() {
+        Mode::Allocate => {}
+        Mode::HeldOnly => {
+            return Remedy::words("`ferrolb allocate -f DIR -w FILE` chooses addresses, once for all nodes");
+        }
+        Mode::StatusOnly => {
+            let (namespace, name) = (&service.key.namespace, &service.key.name);
+            return Remedy::words(format!(
+                "`kubectl describe service -n {namespace} {name}` shows what the controller says"
+            ));
+        }
     }
     let served =
         |p: &Remedy| Trial::of(decisions, context, &p.edits).is_some_and(|t| t.is_served(&service.key));

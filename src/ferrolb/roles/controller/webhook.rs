@@ -114,8 +114,11 @@ struct Judge {
 
 impl Judge {
     async fn judge(&self, world: Arc<World>, review: &Arc<Value>) -> Result<Value, String> {
-        let settings =
-            Settings { system_namespace: self.namespace.clone(), nodes: world.nodes().cloned().collect() };
+        let settings = Settings {
+            system_namespace: self.namespace.clone(),
+            nodes: world.nodes().cloned().collect(),
+            namespaces: true,
+        };
         let review = review.clone();
         // A large configuration takes milliseconds, twice.
         let judged =

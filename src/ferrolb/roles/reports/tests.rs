@@ -91,6 +91,7 @@ impl Life {
             class: None,
             decide: Options::default(),
             node: NodeName::new("n1"),
+            speaker: false,
             keep_routes: true,
             allocate_for_many: false,
         };

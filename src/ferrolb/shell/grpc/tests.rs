@@ -40,6 +40,7 @@ fn role(directory: TempDir) -> Role {
         class: None,
         decide: Options::default(),
         node: node.clone(),
+        speaker: false,
         keep_routes: true,
         allocate_for_many: false,
     };

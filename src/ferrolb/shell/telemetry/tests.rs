@@ -87,6 +87,7 @@ impl Bench {
             class: None,
             decide: Options::default(),
             node: NodeName::new("n1"),
+            speaker: false,
             keep_routes: true,
             allocate_for_many: false,
         };

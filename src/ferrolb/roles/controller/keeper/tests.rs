@@ -31,6 +31,7 @@ fn keeper() -> Keeper {
         class: None,
         decide: Options::default(),
         node: NodeName::new("controller"),
+        speaker: false,
         keep_routes: false,
         allocate_for_many: true,
     };

@@ -16,10 +16,10 @@ check: ## format, lints, unit tests, docs: offline, without root
 	$(CARGO) test --locked --package ferrolb-api --package ferrolb-core
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test: setup ## everything, live labs and a Kubernetes cluster included (root; three quarters of an hour, and 18 minutes for what is built once)
+test: setup ## everything, live labs and a Kubernetes cluster included (root, Go 1.26; three quarters of an hour, and 18 minutes for what is built once)
 	$(PYTHON) testbed/suite.py
 
-test-kube: setup ## of these the stages in a Kubernetes cluster; besides, each right taken away, and the migration from MetalLB (root)
+test-kube: setup ## of these the stages in a Kubernetes cluster; besides, each right taken away, and the migration from MetalLB (root, Go 1.26)
 	$(PYTHON) testbed/suite.py binary once kube chart admission controller speaker metallb traffic rights migrate
 
 conformance-doc: ## writes docs/conformance.md from what the tests say of themselves
@@ -34,7 +34,7 @@ interop-doc: setup ## writes docs/interoperability.md from a run against all of 
 demo: setup ## a tour: three nodes, a real router, and what happens when a node goes away (root)
 	$(PYTHON) testbed/demo.py
 
-demo-kube: setup ## the walkthrough in a real Kubernetes cluster: layer 2, BGP, a node lost (root; builds Kubernetes once, in some 13 minutes)
+demo-kube: setup ## the walkthrough in a real Kubernetes cluster: layer 2, BGP, a node lost (root, Go 1.24; builds Kubernetes once, in some 13 minutes)
 	$(PYTHON) testbed/kubedemo.py
 
 lab-up: setup ## the demo's lab, left standing to play in (root)
@@ -43,10 +43,10 @@ lab-up: setup ## the demo's lab, left standing to play in (root)
 lab-down: setup ## takes it down again
 	$(PYTHON) testbed/lab.py down $(LAB)
 
-kube-build: setup ## Kubernetes from pinned modules, once, into a cache outside the tree (root, Go; 10 to 15 minutes)
+kube-build: setup ## Kubernetes and helm from pinned modules, once, into a cache outside the tree (root, Go 1.26; 10 to 20 minutes)
 	$(PYTHON) testbed/kubelab.py build
 
-kube-up: setup ## a Kubernetes cluster of three nodes with routers and clients, left standing (root, Go)
+kube-up: setup ## a Kubernetes cluster of three nodes with routers and clients, left standing (root, Go 1.24)
 	$(PYTHON) testbed/kubelab.py up $(KUBE)
 
 kube-down: ## takes it down again

@@ -38,6 +38,7 @@ def prepare():
     """What is built once comes before anything else: it is what takes minutes."""
     if os.geteuid() != 0:
         raise LabError("the cluster is made of network namespaces, which need root; run this with sudo")
+    kube_cluster.check()
     say("Building FerroLB and Kubernetes (nothing to do if they are built already; the first time Kubernetes takes some 13 minutes).")
     build.binary(quiet=False)
     kube_cluster.prepare()

@@ -39,6 +39,8 @@ def main():
 
 
 def _build(_options):
+    # What helm wants isn't to be found out after minutes of building Kubernetes.
+    cluster.check_go((*cluster.MODULES, build.HELM))
     cluster.prepare()
     build.helm()
 

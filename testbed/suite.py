@@ -11,8 +11,11 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from kube import build as kube_build
+from kube import cluster
 from labkit import build
 
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.MULTILINE)
@@ -34,6 +37,8 @@ class Stage:
     command: list[str]
     result: re.Pattern | None = None
     env: dict[str, str] = field(default_factory=dict)
+    # What Go builds for it, where that isn't there yet.
+    modules: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,8 @@ def stages(cargo):
         # The unit tests have built it already; this is for a run without them.
         Stage("binary", [cargo, "test", *profile, "--workspace", "--no-run"]),
         *(lab(name, name) for name in ("layer2", "frr", "bird", "gobgp", "openbgpd", "exabgp", "rack", "beside", "demo")),
-        Stage(ONCE, [PYTHON, "testbed/kubelab.py", "build"]),
-        *(lab(name, *modules) for name, modules in KUBE.items()),
+        Stage(ONCE, [PYTHON, "testbed/kubelab.py", "build"], modules=(*cluster.MODULES, kube_build.HELM)),
+        *(kube_lab(name, *modules) for name, modules in KUBE.items()),
     ]
 
 
@@ -86,6 +91,8 @@ KUBE = {
 }
 # Only where they are asked for by name: what takes minutes and rarely changes, and MetalLB to be built.
 ASKED = {"rights": ["kube_rights"], "migrate": ["kube_migrate"]}
+# What Go builds for a stage beside a cluster.
+BESIDE = {"chart": (kube_build.HELM,), "migrate": (kube_build.HELM, kube_build.METALLB)}
 
 
 def lab(name, *modules):
@@ -94,16 +101,28 @@ def lab(name, *modules):
     return Stage(f"lab: {name}", [PYTHON, "testbed/tests/run.py", *modules], PYTHON_RESULT, {"FERROLB_BIN": str(binary)})
 
 
+def kube_lab(name, *modules):
+    """The same of those that want a cluster."""
+    return replace(lab(name, *modules), modules=(*cluster.MODULES, *BESIDE.get(name, ())))
+
+
+def choose(cargo, arguments):
+    """The stages to run; without arguments all but those that are only run where they are asked for."""
+    chosen = stages(cargo)
+    if arguments:
+        chosen += [kube_lab(name, *modules) for name, modules in ASKED.items()]
+        chosen = [stage for stage in chosen if any(part in stage.name for part in arguments)]
+    return chosen
+
+
 def main(arguments):
+    # What is missing shows at once, not when its stage comes after half an hour.
     try:
-        cargo = build.cargo()
+        chosen = choose(build.cargo(), arguments)
+        cluster.check_go({module for stage in chosen for module in stage.modules})
     except build.BuildError as error:
         print(f"test: {error}", file=sys.stderr)
         return 1
-    chosen = stages(cargo)
-    if arguments:
-        chosen += [lab(name, *modules) for name, modules in ASKED.items()]
-        chosen = [stage for stage in chosen if any(part in stage.name for part in arguments)]
     outcomes = {stage.name: run(stage) for stage in chosen}
     print("\n== summary")
     for name, outcome in outcomes.items():

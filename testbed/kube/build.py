@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from kube import cache
+from labkit.build import BuildError
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / "tools"
@@ -20,10 +21,6 @@ FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 GO_FOLDERS = ("/usr/local/go/bin", "/usr/lib/go/bin")
 
 
-class BuildError(Exception):
-    """Something can't be made here; the text says what is missing and what to do."""
-
-
 def version():
     """Kubernetes' version, as `tools/go.mod` pins it: `v1.34.4`."""
     return re.search(r"k8s\.io/kubernetes (v\S+)", (TOOLS / "go.mod").read_text(encoding="utf-8"))[1]
@@ -31,31 +28,46 @@ def version():
 
 def binaries():
     """The folder with Kubernetes' six programs, built where there is none."""
-    flags = _flags()
+    return cache.folder(*binaries_made(), _build)
+
+
+def binaries_made():
+    """What `binaries` makes, as the cache names it."""
     pins = [TOOLS / name for name in ("go.mod", "go.sum", "tools.go")]
-    return cache.folder("bin", cache.key(*pins, *flags, os.uname().machine), lambda draft: _build(draft, flags))
+    return "bin", cache.key(*pins, *_flags(), os.uname().machine)
 
 
-def _build(draft, flags):
+def _build(draft):
     say(f"building Kubernetes {version()}, once: 10 to 15 minutes on two cores")
     # The modules first: where the proxy can't be reached, that shows at once.
     go(["mod", "download"], TOOLS)
     packages = [f"k8s.io/kubernetes/cmd/{command}" for command in COMMANDS]
-    go(["build", *flags, "-o", f"{draft}/", *packages], TOOLS)
+    go(["build", *_flags(), "-o", f"{draft}/", *packages], TOOLS)
     say(f"built {', '.join(COMMANDS)}")
 
 
 def helm():
     """The program helm, built where there is none; `tools-helm/go.mod` pins it."""
+    return cache.folder(*helm_made(), _build_helm) / "helm"
+
+
+def helm_made():
+    """What `helm` makes, as the cache names it."""
     pins = [HELM / name for name in ("go.mod", "go.sum", "tools.go")]
-    number = re.search(r"helm\.sh/helm/v3 (v\S+)", (HELM / "go.mod").read_text(encoding="utf-8"))[1]
-    flags = [*FLAGS, "-ldflags", f"-s -w -X helm.sh/helm/v3/internal/version.version={number}"]
-    return cache.folder("helm", cache.key(*pins, *flags, os.uname().machine), lambda draft: _build_helm(draft, number, flags)) / "helm"
+    return "helm", cache.key(*pins, *_helm_flags(), os.uname().machine)
 
 
-def _build_helm(draft, number, flags):
-    say(f"building helm {number}, once: 2 to 5 minutes on two cores")
-    go(["build", *flags, "-o", str(draft / "helm"), "helm.sh/helm/v3/cmd/helm"], HELM)
+def _build_helm(draft):
+    say(f"building helm {_helm_version()}, once: 2 to 5 minutes on two cores")
+    go(["build", *_helm_flags(), "-o", str(draft / "helm"), "helm.sh/helm/v3/cmd/helm"], HELM)
+
+
+def _helm_version():
+    return re.search(r"helm\.sh/helm/v3 (v\S+)", (HELM / "go.mod").read_text(encoding="utf-8"))[1]
+
+
+def _helm_flags():
+    return [*FLAGS, "-ldflags", f"-s -w -X helm.sh/helm/v3/internal/version.version={_helm_version()}"]
 
 
 def metallb_version():
@@ -65,9 +77,14 @@ def metallb_version():
 
 def metallb():
     """The folder with MetalLB's `controller` and `speaker`, and in `source` its module: its manifests and its chart."""
+    return cache.folder(*metallb_made(), _build_metallb)
+
+
+def metallb_made():
+    """What `metallb` makes, as the cache names it."""
     # All of it: the stand-in for another module lies beside the pins.
     pins = sorted(path for path in METALLB.rglob("*") if path.is_file())
-    return cache.folder("metallb", cache.key(*pins, *FLAGS, os.uname().machine), _build_metallb)
+    return "metallb", cache.key(*pins, *FLAGS, os.uname().machine)
 
 
 def _build_metallb(draft):
@@ -88,25 +105,46 @@ def _flags():
     return [*FLAGS, "-ldflags", f"-s -w {stamped}"]
 
 
+def needed(*folders):
+    """The oldest Go that builds the modules in all these folders, as their go.mod say: `1.26`."""
+    texts = [(Path(folder) / "go.mod").read_text(encoding="utf-8") for folder in folders]
+    versions = [re.search(r"^go (\d+(?:\.\d+)+)$", text, re.MULTILINE)[1] for text in texts]
+    return max(versions, key=_numbers).removesuffix(".0")
+
+
+def toolchain(*folders):
+    """The go to use, new enough for the modules in all these folders."""
+    wanted = needed(*folders)
+    remedy = f"install Go {wanted} or newer from https://go.dev/dl/ (Debian 12's own is too old), then run this again"
+    path = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
+    if not path:
+        raise BuildError(f"there is no Go toolchain here: {remedy}")
+    said = subprocess.run([path, "version"], env=_environment(), capture_output=True, text=True)
+    found = re.search(r"go(\d+(?:\.\d+)+)", said.stdout)
+    if not found:
+        raise BuildError(f"`{path} version` doesn't work ({said.stderr.strip()}): {remedy}")
+    if _numbers(found[1]) < _numbers(wanted):
+        raise BuildError(f"{said.stdout.strip()} is too old: {remedy}")
+    return path
+
+
+def _numbers(version):
+    return tuple(map(int, version.split(".")))
+
+
+def _environment():
+    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
 def go(arguments, folder, capture=False):
     """Runs Go without cgo, as a neighbour that lets others go first. `folder`'s go.mod says how new it has to be.
 
     What it says is shown, or with `capture` returned.
     """
-    path = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
-    module = next(file for file in (Path(folder) / "go.mod", TOOLS / "go.mod") if file.exists())
-    needed = re.search(r"^go (\d+\.\d+)", module.read_text(encoding="utf-8"), re.MULTILINE)[1]
-    remedy = f"install Go {needed} or newer from https://go.dev/dl/ (Debian 12's own is too old), then run this again"
-    if not path:
-        raise BuildError(f"there is no Go toolchain here: {remedy}")
-    env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    said = subprocess.run([path, "version"], capture_output=True, text=True).stdout
-    found = re.search(r"go(\d+)\.(\d+)", said)
-    if not found or tuple(map(int, found.groups())) < tuple(map(int, needed.split("."))):
-        raise BuildError(f"{said.strip() or path} can't build what {module} asks for: {remedy}")
+    path = toolchain(folder)
     step = max(0, NICENESS - os.nice(0))
     output = subprocess.PIPE if capture else None
-    done = subprocess.run(["nice", "-n", str(step), path, *arguments], cwd=folder, env=env, stdout=output, text=True)
+    done = subprocess.run(["nice", "-n", str(step), path, *arguments], cwd=folder, env=_environment(), stdout=output, text=True)
     if done.returncode != 0:
         raise BuildError(f"`go {arguments[0]}` failed in {folder}; what it said stands above")
     return done.stdout

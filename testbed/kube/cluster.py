@@ -18,7 +18,7 @@ from labkit.routers import Frr
 from labkit.runner import Lab, LabError
 from labkit.wait import Late, Seen, until
 
-from . import build, config, images, load, machine, packages
+from . import build, cache, config, images, load, machine, packages
 from .network import CONTROL_PLANE, NODES, ROUTERS, TOPOLOGY
 
 # A deadline for a busy machine: on an idle one it is a matter of seconds.
@@ -32,9 +32,31 @@ CONTROL_PROGRAMS = {
 }
 
 
+# The modules that Go builds, and what of each the cache holds.
+GO_BUILDS = {
+    images.WEB_SOURCE: images.made, load.SOURCE: load.made, build.TOOLS: build.binaries_made,
+    build.HELM: build.helm_made, build.METALLB: build.metallb_made,
+}
+# Those of them that each cluster needs.
+MODULES = (images.WEB_SOURCE, load.SOURCE, build.TOOLS)
+
+
+def check_go(modules=MODULES):
+    """Raises a `BuildError` where one of these modules is still to be built, and Go isn't here or too old for it."""
+    missing = [module for module in modules if not cache.find(*GO_BUILDS[module]())]
+    if missing:
+        build.toolchain(*missing)
+
+
+def check():
+    """Says what this machine lacks, before anything is built."""
+    machine.check()
+    check_go()
+
+
 def prepare():
     """Makes all that is made once, and says what this machine lacks."""
-    machine.check()
+    check()
     packages.folder()
     images.folder()
     load.program()

@@ -14,6 +14,7 @@ from . import cache, packages
 from .build import BuildError, go, say
 
 HERE = Path(__file__).resolve().parent
+WEB_SOURCE = HERE / "web"
 PAUSE, WEB, NGINX = "localhost/pause:1", "localhost/web:1", "localhost/nginx:1"
 FERROLB = "localhost/ferrolb"
 # What deploy/Dockerfile makes; a test compares.
@@ -27,8 +28,13 @@ http { access_log off; server { listen 80; listen [::]:80 ipv6only=on; root /srv
 
 def folder():
     """The folder with the lab's own images, made where there is none."""
-    sources = [HERE / "images.py", *sorted((HERE / "web").iterdir()), HERE / "pause.c"]
-    return cache.folder("images", cache.key(*sources, packages.key()), _make)
+    return cache.folder(*made(), _make)
+
+
+def made():
+    """What `folder` makes, as the cache names it."""
+    sources = [HERE / "images.py", *sorted(WEB_SOURCE.iterdir()), HERE / "pause.c"]
+    return "images", cache.key(*sources, packages.key())
 
 
 def _make(draft):
@@ -37,7 +43,7 @@ def _make(draft):
     done = subprocess.run(["gcc", "-Os", "-static", "-s", "-o", str(pause), str(HERE / "pause.c")], capture_output=True, text=True)
     if done.returncode != 0:
         raise BuildError(f"gcc can't build the pause program: {done.stderr.strip()}")
-    go(["build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", str(web), "."], HERE / "web")
+    go(["build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", str(web), "."], WEB_SOURCE)
     write(draft / "pause.tar", PAUSE, {"/pause": pause}, ["/pause"])
     write(draft / "web.tar", WEB, {"/web": web}, ["/web"])
     write(draft / "nginx.tar", NGINX, _nginx(packages.folder()), ["/usr/sbin/nginx"])

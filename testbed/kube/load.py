@@ -19,7 +19,7 @@ from pathlib import Path
 from . import cache
 from .build import FLAGS, go, say
 
-HERE = Path(__file__).resolve().parent
+SOURCE = Path(__file__).resolve().with_name("load")
 PATIENCE, GIVEN_UP = 0.9, 3.5
 RATE = 50.0
 # A port isn't taken again before all others were: with one that nodes remember from a connection to a dead pod, a new connection would
@@ -84,13 +84,17 @@ def _request(line):
 
 def program():
     """The program that asks, built where there is none."""
-    sources = sorted((HERE / "load").iterdir())
-    return cache.folder("load", cache.key(*sources, *FLAGS, os.uname().machine), _build) / "load"
+    return cache.folder(*made(), _build) / "load"
+
+
+def made():
+    """What `program` is made in, as the cache names it."""
+    return "load", cache.key(*sorted(SOURCE.iterdir()), *FLAGS, os.uname().machine)
 
 
 def _build(draft):
     say("building the load")
-    go(["build", *FLAGS, "-o", str(draft / "load"), "."], HERE / "load")
+    go(["build", *FLAGS, "-o", str(draft / "load"), "."], SOURCE)
 
 
 def _following(port, count):

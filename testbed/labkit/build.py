@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class BuildError(Exception):
-    """There is no binary and none can be built; the text says what to do."""
+    """Something can't be built here; the text says what is missing and what to do."""
 
 
 @functools.cache

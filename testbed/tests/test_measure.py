@@ -1,11 +1,18 @@
 """What the tour and the suite make of numbers, checked on made-up ones."""
 
+import contextlib
+import io
+import os
+import re
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
@@ -13,11 +20,15 @@ import announcers  # noqa: E402
 import change  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
+import kubedemo  # noqa: E402
+import kubelab  # noqa: E402
 import run as bench  # noqa: E402
 import suite  # noqa: E402
 import watch  # noqa: E402
 from bound import Bound  # noqa: E402
 from inside import route_changes  # noqa: E402
+from kube import build, cache, cluster  # noqa: E402
+from labkit.build import ROOT, BuildError  # noqa: E402
 from labkit.rack import fair, judge  # noqa: E402
 from labkit.sink import KEEPALIVE, OPEN, UPDATE, Framer, Sink, counts, message, open_message  # noqa: E402
 
@@ -99,6 +110,97 @@ class Count(unittest.TestCase):
         cargo = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\npanicked\n\nfailures:\n    a\n" + self.LINE.format(3, 1, 0)
         self.assertEqual(self.outcome(self.CARGO, cargo, code=1).why.split(), ["----", "a", "stdout", "----", "panicked"])
         self.assertEqual(self.outcome(suite.Stage("format", []), "no cargo fmt", code=1).why, "no cargo fmt")
+
+
+class Go(unittest.TestCase):
+    """That Go is missing shows before anything is built, and only where something is to be built with it."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ferrolb-go-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.patch(mock.patch.dict(os.environ, {"FERROLB_KUBE_CACHE": folder.name}))
+        self.patch(mock.patch.object(cache, "_make", side_effect=AssertionError("something is built")))
+        self.patch(mock.patch.object(suite, "run", side_effect=AssertionError("a stage runs")))
+        self.patch(mock.patch.object(suite.build, "cargo", return_value="cargo"))
+
+    def patch(self, patcher):
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def has(self, version):
+        """From now on this machine has that Go; None: it has none."""
+        which = build.shutil.which
+        said = subprocess.CompletedProcess([], 0, stdout=f"go version go{version} linux/amd64\n", stderr="")
+        go = "/go" if version else None
+        self.patch(mock.patch.object(build.shutil, "which", lambda name, **where: go if name == "go" else which(name, **where)))
+        self.patch(mock.patch.object(build.subprocess, "run", return_value=said))
+
+    def refused(self, *stages):
+        """What the suite says instead of running these stages."""
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(suite.main(list(stages)), 1)
+        return said.getvalue()
+
+    def test_the_newest_of_what_go_mod_files_ask_for_counts(self):
+        for name, text in {"a": "go 1.9.7", "b": "go 1.26.0", "c": "go 1.26.3\n\ngodebug default=go1.24"}.items():
+            (self.folder / name).mkdir()
+            (self.folder / name / "go.mod").write_text(f"module x\n\n{text}\n", encoding="utf-8")
+        a, b, c = (self.folder / name for name in "abc")
+        self.assertEqual([build.needed(a), build.needed(a, b), build.needed(c, a, b)], ["1.9.7", "1.26", "1.26.3"])
+        self.has("1.26.2")
+        self.assertEqual(build.toolchain(a, b), "/go")
+        with self.assertRaisesRegex(BuildError, "go1.26.2 linux/amd64 is too old: install Go 1.26.3 or newer"):
+            build.toolchain(b, c)
+
+    def test_the_suite_says_so_before_its_first_stage(self):
+        self.has(None)
+        wanted = build.needed(*cluster.MODULES, build.HELM)
+        self.assertRegex(self.refused(), f"^test: there is no Go toolchain here: install Go {re.escape(wanted)} or newer")
+        for stage in ("once", "kube", "rights", "migrate", "traffic"):
+            self.assertIn("there is no Go", self.refused("format", stage))
+
+    def test_each_stage_wants_what_it_builds(self):
+        self.has(build.needed(*cluster.MODULES))
+        self.assertIn("is too old", self.refused("chart"))
+        self.assertIn("is too old", self.refused("migrate"))
+        for stages in (("format",), ("unit", "layer2", "demo"), ("rights",)):
+            with self.assertRaisesRegex(AssertionError, "a stage runs"):
+                suite.main(list(stages))
+
+    def test_without_a_cluster_no_go_is_wanted(self):
+        self.has(None)
+        with self.assertRaisesRegex(AssertionError, "a stage runs"):
+            suite.main(["format", "unit", "layer2"])
+
+    def test_what_is_built_already_wants_no_go(self):
+        self.has(None)
+        for made in cluster.GO_BUILDS.values():
+            (self.folder / "-".join(made())).mkdir()
+        with self.assertRaisesRegex(AssertionError, "a stage runs"):
+            suite.main(["migrate"])
+
+    def test_the_demo_and_the_lab_say_so_before_they_build(self):
+        self.has(None)
+        self.patch(mock.patch.object(kubedemo.os, "geteuid", return_value=0))
+        self.patch(mock.patch.object(cluster.machine, "check"))
+        self.patch(mock.patch.object(kubedemo.build, "binary", side_effect=AssertionError("FerroLB is built")))
+        for prepare in (kubedemo.prepare, cluster.prepare):
+            with self.assertRaisesRegex(BuildError, "install Go"):
+                prepare()
+        self.has(build.needed(*cluster.MODULES))
+        with self.assertRaisesRegex(BuildError, "install Go"):
+            kubelab._build(None)
+
+    def test_the_documents_name_the_versions_that_are_asked_for(self):
+        of_a_cluster, of_all = build.needed(*cluster.MODULES), build.needed(*cluster.GO_BUILDS)
+        self.assertEqual(build.needed(*cluster.MODULES, build.HELM), of_all)
+        for name in ("README.md", "testbed/README.md"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            named = re.findall(r"\bGo(?:\]\(\S+\))? (1\.[\d.]*\d)", text)
+            self.assertEqual(set(named), {of_a_cluster, of_all}, name)
+        named = re.findall(r"\bGo (1\.\d+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+        self.assertEqual(set(named), {of_a_cluster, of_all})
 
 
 HOST = b"\x20\xc6\x12\x00"  # 198.18.0.x/32 but for its last octet

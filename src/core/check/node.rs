@@ -136,20 +136,20 @@ fn forwarding(facts: &NodeFacts) -> Vec<Finding> {
             ));
         }
     }
-    // The kernel takes the stricter of the two.
-    let strict =
-        |name: &str| facts.sysctls.get(&format!("net.ipv4.conf.{name}.rp_filter")).copied() == Some(1);
+    // The kernel takes the greater of the two numbers: 0 is none, 1 strict, 2 loose, so that a 2 in either place makes it loose.
+    let rp_filter = |name: &str| facts.sysctls.get(&format!("net.ipv4.conf.{name}.rp_filter")).copied();
+    let strict = |name: &str| rp_filter("all").max(rp_filter(name)) == Some(1);
     let with_ipv4 = facts.interfaces.iter().filter(|(name, interface)| {
         name.as_str() != "lo" && interface.up && interface.addresses.iter().any(|a| matches!(a, IpNet::V4(_)))
     });
     let names: Vec<&str> = with_ipv4.map(|(name, _)| name.as_str()).collect();
-    let filtered: Vec<&str> = names.iter().copied().filter(|name| strict("all") || strict(name)).collect();
+    let filtered: Vec<&str> = names.iter().copied().filter(|name| strict(name)).collect();
     if names.len() > 1 && !filtered.is_empty() {
         found.push(Finding::new(
             Severity::Warning,
             "rp_filter",
             format!("reverse-path filtering is strict on {}: a packet that comes in on another interface than its answer would leave by is dropped, without a word", filtered.join(", ")),
-            "where traffic for service addresses comes in on several interfaces, set net.ipv4.conf.all.rp_filter and the interface's own to 2 (loose) or 0",
+            "where traffic for service addresses comes in on several interfaces, set net.ipv4.conf.all.rp_filter to 2 (loose), or both it and the interface's own to 0: the greater number counts",
         ));
     }
     found
@@ -485,5 +485,33 @@ mod tests {
         // One way in and out: nothing is asymmetric.
         facts.interfaces.remove("eth1");
         assert!(super::node(&facts, None).iter().all(|f| f.subject != "rp_filter"));
+    }
+
+    #[test]
+    fn reverse_path_filtering_is_what_the_greater_number_says() {
+        let filtered = |all: Option<i64>, eth0: Option<i64>| {
+            let mut facts = facts();
+            facts.interfaces.insert(
+                "eth1".into(),
+                Interface { up: true, addresses: vec!["10.1.0.1/24".parse().unwrap()] },
+            );
+            for (name, value) in [("all", all), ("eth0", eth0), ("eth1", Some(2))] {
+                if let Some(value) = value {
+                    facts.sysctls.insert(format!("net.ipv4.conf.{name}.rp_filter"), value);
+                }
+            }
+            let found = super::node(&facts, None).into_iter().find(|f| f.subject == "rp_filter");
+            found.map(|f| f.message.split(':').next().unwrap_or_default().to_owned())
+        };
+        // As the kernel has it: IN_DEV_MAXCONF.
+        for strict in
+            [(Some(0), Some(1)), (Some(1), Some(0)), (Some(1), Some(1)), (None, Some(1)), (Some(1), None)]
+        {
+            let message = filtered(strict.0, strict.1);
+            assert_eq!(message.as_deref(), Some("reverse-path filtering is strict on eth0"), "{strict:?}");
+        }
+        for loose in [(0, 0), (2, 1), (1, 2), (0, 2), (2, 0), (2, 2)] {
+            assert_eq!(filtered(Some(loose.0), Some(loose.1)), None, "{loose:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! End: the sessions are closed with a Cease. While the API server is away, nothing changes.
 
 mod leases;
+mod nodes;
 mod supply;
 mod teller;
 mod writes;
@@ -135,6 +136,7 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
     speaker.announcer.set_silent(!speaker.others.here.is_empty());
     leases.stand_back(!speaker.others.anywhere.is_empty());
+    supply.announces();
     speaker.announcer.send_everything(&wire, None).await?;
     health.answers(layer2.observer());
     health.started(wire.observer());
@@ -160,7 +162,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
             if asked.is_none() {
                 asked = reports.question(now, &speaker.announcer.engine).map(|q| ask(observer.clone(), q));
             }
-            if args.status_writes > 0 && teller.step(&speaker.announcer.engine) && supply.knows_all_nodes() {
+            let tells = args.status_writes > 0 && teller.step(&speaker.announcer.engine);
+            if supply.tells(tells) {
                 for telling in teller.due(now, &speaker.announcer.engine) {
                     reports.not_announced(&telling);
                 }
@@ -168,6 +171,8 @@ async fn serve(args: &SpeakerArgs) -> Result<(), String> {
             writes.begin(reports.ledger(), now);
             let timers = [reports.next_timeout(now, asked.is_some()), teller.next_timeout()];
             timer = timers.into_iter().flatten().min();
+        } else {
+            supply.tells(false);
         }
         tokio::select! {
             supplied = supply.next() => {
@@ -351,11 +356,12 @@ impl Speaker {
         let metrics = &self.announcer.metrics;
         metrics.changes(supplied.changes.len(), supplied.problems.len(), supplied.cleared.len());
         supplied.remove_old_nodes(&self.announcer.engine, &self.announcer.node);
+        let configures = supplied.configures;
         let outcome = self.announcer.apply(supplied.changes, None);
         let mut takers = Takers { reports, leases, teller, beside: &mut self.beside };
         supplied.sides.give(&self.announcer.node, &self.announcer.engine, &mut takers);
         self.look_around();
-        if outcome.reconfigured {
+        if outcome.reconfigured || configures {
             supply.follow(&self.announcer.engine);
             if self.announcer.engine.config().has_l2_advertisements && !leases.in_use() {
                 leases.begin();

@@ -2,32 +2,28 @@
 //!
 //! The own Node always, in full. The others only where something depends on them: as labels while a peer or an advertisement
 //! has node selectors, so that every node comes to the same verdict on a configuration; in full while there is layer 2,
-//! whose election is between nodes. What was needed once goes on to be watched until the end.
+//! whose election is between nodes, and where this speaker tells of Services for all: see `nodes`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrolb_core::beside::{self, Beside};
 use ferrolb_core::engine::{Engine, SourceChange};
 use ferrolb_core::report::{self, Object};
 use ferrolb_core::types::{NodeName, ServiceKey};
-use ferrolb_core::world::{ConfigObject, Object as WorldObject, ObjectId};
+use ferrolb_core::world::{Object as WorldObject, ObjectId};
 use serde_json::{Value, json};
 
 use super::leases::{self, Leases};
+use super::nodes::{OtherNodes, Others};
 use super::teller::{self, Teller};
 use crate::roles::reports::Reports;
 use crate::shell::kube::kinds::{self, Kind, Watch};
 use crate::shell::kube::{Batch, ObjectProblem, Seen, Side, Source, WatchId, Watches};
 
-/// Which of the other Nodes are watched, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Others {
-    None,
-    Labels,
-    Full,
-}
+/// How long the other Nodes are watched after they were needed.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub struct Supply {
@@ -35,14 +31,12 @@ pub struct Supply {
     node: NodeName,
     namespace: Arc<str>,
     session_namespace: Arc<str>,
-    others: Others,
+    others: OtherNodes,
     others_watch: Option<WatchId>,
-    /// What has come and wasn't given yet.
-    pending: Supplied,
+    /// Whether the other Nodes aren't watched any more, and that wasn't given yet.
+    forgotten: bool,
     /// Whether the first of all was given.
     begun: bool,
-    /// Whether the other Nodes are being listed: nothing is given until they are.
-    widening: bool,
     /// The watches of status objects of which not all have come yet.
     unlisted: BTreeMap<WatchId, report::Kind>,
     /// The watch of the teller's Lease.
@@ -62,7 +56,9 @@ pub struct Supplied {
     pub cleared: Vec<ObjectProblem>,
     /// When the first of it arrived.
     pub noticed: Option<Instant>,
-    /// Whether all other Nodes are among the changes: what isn't among them is gone.
+    /// Whether objects of the configuration came, to be decided now or not.
+    pub configures: bool,
+    /// Whether all other Nodes are among the changes: what isn't among them is gone, or isn't to be known any more.
     other_nodes: bool,
 }
 
@@ -109,11 +105,10 @@ impl Supply {
             node: node.clone(),
             namespace: namespace.clone(),
             session_namespace: session_namespace.clone(),
-            others: Others::None,
+            others: OtherNodes::new(LINGER),
             others_watch: None,
-            pending: Supplied::default(),
+            forgotten: false,
             begun: false,
-            widening: false,
             unlisted: BTreeMap::new(),
             teller: None,
         }
@@ -126,60 +121,70 @@ impl Supply {
 
     /// Whether everything was given that decisions need at present.
     pub fn is_complete(&self) -> bool {
-        self.begun && !self.widening
+        self.begun && self.others.is_complete()
     }
 
-    /// What has changed; first, all there is. Dropping the future loses nothing.
+    /// What is decided is announced from now on: what needs more of the other Nodes than is known is withheld until that is.
+    pub fn announces(&mut self) {
+        self.others.announces();
+    }
+
+    /// What has changed; first, all there is, but for the other Nodes, which follow. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Supplied {
         loop {
-            let batch = self.source.next().await;
-            self.take(batch);
-            if !self.widening {
-                self.begun = true;
-                return std::mem::take(&mut self.pending);
+            if std::mem::take(&mut self.forgotten) {
+                return Supplied { other_nodes: true, ..Supplied::default() };
+            }
+            tokio::select! {
+                batch = self.source.next() => return self.take(batch),
+                () = super::until(self.others.next_timeout()) => self.adjust(),
             }
         }
     }
 
     /// What a watch lists comes together with the word that it is all: known objects that aren't in it are gone, and must not
     /// be taken for that a moment too early or too late.
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, batch: Batch) -> Supplied {
+        self.begun = true;
+        let mut supplied = Supplied::default();
         for id in &batch.completed {
-            if self.others_watch == Some(*id) {
-                self.widening = false;
-                self.pending.other_nodes = true;
-            }
-            self.pending.sides.listed.extend(self.unlisted.remove(id));
-            self.pending.sides.teller_listed |= self.teller == Some(*id);
+            supplied.other_nodes |= self.others_watch == Some(*id);
+            supplied.sides.listed.extend(self.unlisted.remove(id));
+            supplied.sides.teller_listed |= self.teller == Some(*id);
         }
-        self.pending.add(batch);
+        let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
+        supplied.configures = changes.iter().any(is_configuration);
+        supplied.changes = self.others.sift(changes, supplied.other_nodes);
+        supplied.sides.sides = sides;
+        (supplied.problems, supplied.cleared, supplied.noticed) = (problems, cleared, Some(noticed));
+        supplied
     }
 
-    /// Watches what this configuration needs.
+    /// Watches what this configuration needs, and what waits for other Nodes.
     pub fn follow(&mut self, engine: &Engine) {
-        let needed = engine.world().config_objects().map(|object| needed_by(object)).max();
-        self.widen(needed.unwrap_or(Others::None));
+        self.others.follow(engine);
+        self.adjust();
     }
 
-    /// Watches all Nodes in full; whether they are known.
-    pub fn knows_all_nodes(&mut self) -> bool {
-        self.widen(Others::Full);
-        !self.widening
+    /// Watches all Nodes in full as long as this speaker tells of Services; whether it does, and they are known.
+    pub fn tells(&mut self, telling: bool) -> bool {
+        self.others.tells(telling);
+        self.adjust();
+        telling && self.others.known() == Others::Full
     }
 
-    fn widen(&mut self, needed: Others) {
-        if needed <= self.others {
-            return;
-        }
+    fn adjust(&mut self) {
+        let Some(others) = self.others.step(Instant::now()) else { return };
         if let Some(before) = self.others_watch.take() {
-            // The next one has the same objects.
+            // The next one has the same objects, and where there is none they are given as gone.
             self.source.forget(before);
         }
-        let mut watch = Watch::all(&kinds::NODE).fields(&format!("metadata.name!={}", self.node));
-        watch.metadata_only = needed == Others::Labels;
-        self.others_watch = Some(self.source.begin(watch));
-        self.others = needed;
-        self.widening = true;
+        self.forgotten = others == Others::None;
+        if others != Others::None {
+            let mut watch = Watch::all(&kinds::NODE).fields(&format!("metadata.name!={}", self.node));
+            watch.metadata_only = others == Others::Labels;
+            self.others_watch = Some(self.source.begin(watch));
+        }
     }
 
     /// Watches the leases of all speakers.
@@ -216,19 +221,6 @@ impl Supply {
     }
 }
 
-/// Which other Nodes an object makes necessary.
-fn needed_by(object: &ConfigObject) -> Others {
-    let selects = || {
-        let selectors = object.raw.pointer("/spec/nodeSelectors").and_then(Value::as_array);
-        selectors.is_some_and(|selectors| !selectors.is_empty())
-    };
-    match object.key.kind.as_str() {
-        "L2Advertisement" => Others::Full,
-        "BGPPeer" | "BGPAdvertisement" if selects() => Others::Labels,
-        _ => Others::None,
-    }
-}
-
 /// Who takes what is known beside the world.
 pub struct Takers<'a> {
     /// Status objects, and the UIDs of Services.
@@ -239,6 +231,10 @@ pub struct Takers<'a> {
     pub teller: &'a mut Teller,
     /// DaemonSets.
     pub beside: &'a mut Beside,
+}
+
+fn is_configuration(change: &SourceChange) -> bool {
+    matches!(change, SourceChange::Apply(WorldObject::Config(_)) | SourceChange::Delete(ObjectId::Config(_)))
 }
 
 fn is_tellers(side: &Side) -> bool {
@@ -259,15 +255,6 @@ impl Supplied {
     /// How many objects it is of, at least.
     pub fn len(&self) -> usize {
         self.changes.len().max(self.sides.sides.len())
-    }
-
-    fn add(&mut self, batch: Batch) {
-        let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
-        self.changes.extend(changes);
-        self.sides.sides.extend(sides);
-        self.problems.extend(problems);
-        self.cleared.extend(cleared);
-        self.noticed.get_or_insert(noticed);
     }
 
     /// Where all other Nodes have come, those that are known and haven't are gone.
@@ -341,31 +328,4 @@ impl Sides {
 }
 
 #[cfg(test)]
-mod tests {
-    use ferrolb_core::types::{Labels, ObjectKey};
-
-    use super::*;
-
-    #[test]
-    fn other_nodes_are_watched_only_where_something_depends_on_them() {
-        let object = |kind: &str, spec: Value| ConfigObject {
-            key: ObjectKey::new(kind, "metallb-system", "x"),
-            version: "v1beta1".to_owned(),
-            created: None,
-            labels: Labels::new(),
-            raw: Arc::new(json!({ "spec": spec })),
-        };
-        let selectors = json!({"nodeSelectors": [{"matchLabels": {"rack": "1"}}]});
-        for (kind, spec, needed) in [
-            ("BGPPeer", json!({}), Others::None),
-            ("BGPPeer", json!({"nodeSelectors": []}), Others::None),
-            ("BGPPeer", selectors.clone(), Others::Labels),
-            ("BGPAdvertisement", selectors.clone(), Others::Labels),
-            ("L2Advertisement", json!({}), Others::Full),
-            ("L2Advertisement", selectors.clone(), Others::Full),
-            ("IPAddressPool", selectors, Others::None),
-        ] {
-            assert_eq!(needed_by(&object(kind, spec.clone())), needed, "{kind} {spec}");
-        }
-    }
-}
+mod tests;

@@ -386,6 +386,40 @@ async fn that_no_node_announces_a_service_is_told_once_over_several_lives() {
 }
 
 #[tokio::test]
+async fn who_is_to_tell_of_services_withdraws_while_all_nodes_are_still_being_listed() {
+    const OTHERS: &str = "/api/v1/nodes?metadata.name!=n1";
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    api.hold(OTHERS);
+    let args = args(directory.path(), &api);
+    let role = async {
+        let mut peer = Peer::established(&listener).await;
+        assert_eq!(announced(&peer.update().await), ["192.0.2.1/32"]);
+        while !api.is_awaited(OTHERS) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1";
+        let mut slice = api.get(path).unwrap();
+        slice["endpoints"][0]["conditions"]["ready"] = json!(false);
+        api.put(path, slice);
+        assert_eq!(peer.update().await.withdrawn.len(), 1);
+        // Nobody answers on layer 2 before it is known who else could: not even the lease is taken.
+        metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
+        service(&api, "more", "192.0.2.2", "n1", json!({}));
+        assert_eq!(announced(&peer.update().await), ["192.0.2.2/32"]);
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/speaker-n1";
+        assert_eq!(api.get(lease), None);
+        api.release(OTHERS);
+        until(&api, lease, |all| !all.is_empty()).await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
 async fn a_speaker_is_ready_when_it_knows_what_to_announce_and_no_router_has_to_answer() {
     let directory = TempDir::new().unwrap();
     let api = Fake::start().await;

@@ -1,11 +1,12 @@
 //! A stand-in for an API server, for tests: lists, watches, creation and merge patches of JSON objects over plain HTTP on
-//! loopback. It knows no schemas, defaults or permissions; what the real one does with our requests the Kubernetes lab
+//! loopback. It knows no schemas, defaults or permissions, and of selectors only that of a name; what the real one does with our requests the Kubernetes lab
 //! shows.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -42,6 +43,8 @@ struct State {
     watchers: Vec<mpsc::UnboundedSender<(u64, String, &'static str, Value)>>,
     /// Statuses that paths under a prefix are answered with.
     refusals: BTreeMap<String, u16>,
+    /// What isn't answered yet: prefixes as those, and how often each was asked for.
+    held: BTreeMap<String, usize>,
     /// Watches that begin before this version are told that it is gone.
     forgotten: u64,
     writes: Vec<String>,
@@ -127,7 +130,8 @@ impl Fake {
         self.state().writes.clone()
     }
 
-    /// Paths that begin so are answered with this status; 200 ends that.
+    /// Paths that begin so are answered with this status; 200 ends that. What is selected by a field follows the path, after a
+    /// question mark.
     pub fn refuse(&self, prefix: &str, status: u16) {
         let mut state = self.state();
         if status == 200 {
@@ -135,6 +139,20 @@ impl Fake {
         } else {
             state.refusals.insert(prefix.to_owned(), status);
         }
+    }
+
+    /// Paths that begin so, as for [`refuse`](Self::refuse), aren't answered until they are [released](Self::release).
+    pub fn hold(&self, prefix: &str) {
+        self.state().held.insert(prefix.to_owned(), 0);
+    }
+
+    /// Whether anybody waits for an answer to what is held.
+    pub fn is_awaited(&self, prefix: &str) -> bool {
+        self.state().held.get(prefix).is_some_and(|asked| *asked > 0)
+    }
+
+    pub fn release(&self, prefix: &str) {
+        self.state().held.remove(prefix);
     }
 
     /// What happened so far can't be watched any more: whoever comes back has to list.
@@ -193,30 +211,47 @@ fn serve(listener: TcpListener, state: Arc<Mutex<State>>) -> AbortOnDropHandle<(
     }))
 }
 
+/// Waits as long as this is held.
+async fn released(state: &Mutex<State>, asked: &str) {
+    let mut first = true;
+    loop {
+        {
+            let mut state = state.lock().expect("no test panics with it");
+            let held = state.held.iter_mut().find(|(prefix, _)| asked.starts_with(prefix.as_str()));
+            let Some((_, count)) = held else { return };
+            *count += usize::from(std::mem::take(&mut first));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
     let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let parameter = |name: &str| {
+        query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let field = parameter("fieldSelector").unwrap_or_default().replace("%21", "!").replace("%3D", "=");
+    let asked = format!("{path}?{field}");
+    released(state, &asked).await;
     let mut state = state.lock().expect("no test panics with it");
-    if let Some(code) = state.refusal(&path) {
+    if let Some(code) = state.refusal(&asked) {
         return refusal(code);
     }
     if head.method != Method::GET {
         state.writes.push(format!("{} {path}", head.method));
     }
-    let parameter = |name: &str| {
-        query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-    };
     match head.method {
         Method::GET if parameter("watch").is_some() => {
             let since = parameter("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
-            watch(&mut state, &path, since)
+            watch(&mut state, &path, &field, since)
         }
         Method::GET if state.objects.contains_key(&path) => json_body(200, &state.objects[&path]),
         Method::GET => {
-            let items: Vec<&Value> =
-                state.objects.iter().filter(|(at, _)| within(at, &path)).map(|(_, o)| o).collect();
+            let listed = state.objects.iter().filter(|(at, _)| within(at, &path) && selected(at, &field));
+            let items: Vec<&Value> = listed.map(|(_, o)| o).collect();
             let version = state.version.to_string();
             json_body(200, &json!({ "metadata": { "resourceVersion": version }, "items": items }))
         }
@@ -283,7 +318,19 @@ fn within(at: &str, collection: &str) -> bool {
     rest.split_once('/').is_some_and(|(_, plural)| format!("{start}/{plural}") == collection)
 }
 
-fn watch(state: &mut State, path: &str, since: u64) -> Response<Body> {
+/// Whether a field selector, of which only that of a name is known, selects the object at `at`.
+fn selected(at: &str, field: &str) -> bool {
+    let name = at.rsplit('/').next().unwrap_or_default();
+    match field.strip_prefix("metadata.name") {
+        Some(rest) => match rest.strip_prefix("!=") {
+            Some(other) => name != other,
+            None => rest.strip_prefix('=') == Some(name),
+        },
+        None => true,
+    }
+}
+
+fn watch(state: &mut State, path: &str, field: &str, since: u64) -> Response<Body> {
     let (sender, receiver) = mpsc::unbounded_channel();
     if since < state.forgotten {
         let gone = status(410);
@@ -294,14 +341,15 @@ fn watch(state: &mut State, path: &str, since: u64) -> Response<Body> {
         let _ = sender.send(event.clone());
     }
     state.watchers.push(sender);
-    let path = path.to_owned();
+    let (path, field) = (path.to_owned(), field.to_owned());
     let events =
         futures::stream::unfold(
             receiver,
             |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
         );
     let lines = events.filter_map(move |(_, at, what, object)| {
-        let line = within(&at, &path).then(|| format!("{}\n", json!({ "type": what, "object": object })));
+        let within = within(&at, &path) && selected(&at, &field);
+        let line = within.then(|| format!("{}\n", json!({ "type": what, "object": object })));
         async { line }
     });
     stream(lines.boxed())

@@ -79,8 +79,6 @@ pub struct Source {
     told: mpsc::Receiver<Told>,
     watches: Watches,
     running: BTreeMap<WatchId, (&'static Kind, DropGuard)>,
-    /// Watches that were ended, until they have said what is gone with them.
-    ending: BTreeMap<WatchId, &'static Kind>,
     next: u64,
     /// The watches that have no complete list yet, as long as nothing was given.
     awaited: Option<BTreeSet<WatchId>>,
@@ -118,7 +116,6 @@ impl Source {
             told,
             watches: Watches::default(),
             running: BTreeMap::new(),
-            ending: BTreeMap::new(),
             next: 0,
             awaited: Some(BTreeSet::new()),
             complete: BTreeSet::new(),
@@ -151,22 +148,10 @@ impl Source {
         id
     }
 
-    /// Ends a watch. Its objects are gone then.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a role that watches all Nodes only while a selector asks for them")
-    )]
-    pub fn end(&mut self, id: WatchId) {
-        if let Some((kind, guard)) = self.running.remove(&id) {
-            drop(guard);
-            self.ending.insert(id, kind);
-        }
-        self.watches.remove(id);
-    }
-
-    /// Ends a watch whose objects another one has too. They stay.
+    /// Ends a watch, without a word on its objects: another one has them too, or whoever knows them forgets them.
     pub fn forget(&mut self, id: WatchId) {
         self.running.remove(&id);
+        self.complete.remove(&id);
         self.watches.remove(id);
     }
 
@@ -195,16 +180,8 @@ impl Source {
     }
 
     fn take(&mut self, told: Told) {
-        let kind = match self.running.get(&told.id) {
-            Some((kind, _)) => *kind,
-            None => match self.ending.get(&told.id) {
-                Some(kind) => *kind,
-                None => return,
-            },
-        };
-        if told.ended {
-            self.ending.remove(&told.id);
-        }
+        let Some((kind, _)) = self.running.get(&told.id) else { return };
+        let kind = *kind;
         if let Some(awaited) = &mut self.awaited
             && told.synced
         {

@@ -162,13 +162,13 @@ impl Watches {
                 warn!(event = "watchForbidden", kind, resource, error = %why, "this can't be watched any more, and what was known stands: allow the service account to get, list and watch it (an API server that has just started may say so for a second)");
             }
             Standing::Forbidden(why) => {
-                error!(event = "watchForbidden", kind, resource, error = %why, "this can't be watched, so nothing is decided: allow the service account to get, list and watch it");
+                error!(event = "watchForbidden", kind, resource, error = %why, "this can't be watched, so nothing that needs it is decided: allow the service account to get, list and watch it");
             }
             Standing::Failing(why) if synced => {
                 warn!(event = "watchInterrupted", kind, error = %why, "the API server can't be followed: what was known stands");
             }
             Standing::Failing(why) => {
-                warn!(event = "watchNotSynced", kind, error = %why, "no complete list yet: nothing is decided before there is one");
+                warn!(event = "watchNotSynced", kind, error = %why, "no complete list yet: nothing that needs it is decided before there is one");
             }
         }
     }

@@ -208,14 +208,24 @@ async fn an_object_that_cannot_be_read_is_named_and_the_others_come() {
 }
 
 #[tokio::test]
-async fn a_watch_that_ends_takes_its_objects_along() {
+async fn a_watch_that_is_forgotten_says_nothing_more() {
     let fake = Fake::start().await;
     put_service(&fake, "a");
     let mut source = Source::new(fake.client(), [Watch::all(&SERVICE)]);
     next(&mut source).await;
     put_pool(&fake, "p");
     let pools = source.begin(Watch::all(&IP_ADDRESS_POOL));
-    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
-    source.end(pools);
-    assert_eq!(told(&next(&mut source).await), ["-IPAddressPool metallb-system/p"]);
+    let listed = next(&mut source).await;
+    assert_eq!(
+        (told(&listed), listed.completed),
+        (vec!["+IPAddressPool metallb-system/p".to_owned()], vec![pools])
+    );
+    // It may have been heard already.
+    put_pool(&fake, "q");
+    source.forget(pools);
+    assert_eq!(source.watches().all().len(), 1);
+    for name in ["b", "c"] {
+        put_service(&fake, name);
+        assert_eq!(told(&next(&mut source).await), [format!("+Service default/{name}")]);
+    }
 }

@@ -44,8 +44,6 @@ pub(super) struct Told {
     pub(super) changes: Vec<Folded>,
     /// Whether the objects of the kind are completely known with this.
     pub(super) synced: bool,
-    /// Whether the watch ends with this.
-    pub(super) ended: bool,
 }
 
 pub(super) struct Task {
@@ -54,7 +52,7 @@ pub(super) struct Task {
     pub(super) id: WatchId,
     pub(super) out: mpsc::Sender<Told>,
     pub(super) watches: Watches,
-    /// Ends the watch, whose objects are gone then.
+    /// Ends the watch.
     pub(super) stop: CancellationToken,
 }
 
@@ -71,12 +69,8 @@ impl Task {
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = followed => return,
+            () = followed => {}
         }
-        let changes = folder.clear();
-        let told = Told { id: self.id, noticed: Instant::now(), changes, synced: true, ended: true };
-        // Nobody listens: the process is ending.
-        let _ = self.out.send(told).await;
     }
 
     async fn follow<const METADATA_ONLY: bool>(&self, folder: &mut Folder) {
@@ -229,7 +223,7 @@ impl Task {
     }
 
     async fn tell(&self, changes: Vec<Folded>, synced: bool) -> Result<(), Closed> {
-        let told = Told { id: self.id, noticed: Instant::now(), changes, synced, ended: false };
+        let told = Told { id: self.id, noticed: Instant::now(), changes, synced };
         self.out.send(told).await.map_err(|_| Closed)
     }
 }

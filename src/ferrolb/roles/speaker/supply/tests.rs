@@ -85,12 +85,12 @@ impl Speaker {
             class: None,
             decide: Default::default(),
             node: node.clone(),
+            speaker: true,
             keep_routes: true,
             allocate_for_many: false,
         };
-        let allocator = Allocator::new(Mode::HeldOnly, None);
+        let allocator = Allocator::new(Mode::StatusOnly, None);
         let mut engine = Engine::new(options, allocator, Default::default(), Default::default());
-        engine.set_choosing(false);
         engine.set_live(Some(["n1", "n2"].map(NodeName::new).into()));
         let supply = Supply::new(api.client(), &node, &namespace, &namespace);
         let mut speaker = Speaker { supply, engine };

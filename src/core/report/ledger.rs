@@ -195,10 +195,17 @@ impl Ledger {
             self.gone(kind, &name);
         }
         for object in objects {
-            self.saw(kind, object);
+            self.saw_listed(kind, object);
         }
         self.listed.insert(kind);
         self.look_at_all(kind);
+    }
+
+    /// An object was in a list: it is so, though its version be older than what is known, since versions go back where the API server's
+    /// data was restored. A list that was asked for before an own write costs that write once more.
+    pub fn saw_listed(&mut self, kind: Kind, object: Object) {
+        self.gone(kind, &object.name);
+        self.file(kind, object);
     }
 
     /// An object was seen. One older than what is known of it doesn't count: own writes are known before the watch shows them.

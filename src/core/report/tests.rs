@@ -161,6 +161,31 @@ fn an_object_costs_two_writes_and_what_stands_costs_none() {
 }
 
 #[test]
+fn a_list_counts_though_its_versions_have_gone_back_and_a_watch_does_not() {
+    let mut lab = Lab::new(100);
+    let subject = Subject::ServiceBgp(web());
+    lab.version = 1_000;
+    lab.ledger.want(subject.clone(), sent(&["a"], &[]));
+    lab.settle();
+    // The API server's data is restored from a backup of before.
+    let ((kind, name), mut object) = lab.objects.pop_first().unwrap();
+    lab.version = 7;
+    object["status"] = Value::Null;
+    let restored = lab.stamp(kind, &name, object);
+    lab.ledger.saw(kind, restored.clone());
+    assert_eq!(lab.settle(), vec![], "an old word, for all that a watch can tell");
+    lab.ledger.saw_listed(kind, restored);
+    assert!(matches!(lab.settle().as_slice(), [Write::Status { .. }]));
+    assert_eq!(lab.status(kind)[0]["peers"], json!(["a"]));
+    // And what the watch says after that is news.
+    let ((kind, name), mut object) = lab.objects.pop_first().unwrap();
+    object["status"]["peers"] = json!(["b"]);
+    let changed = lab.stamp(kind, &name, object);
+    lab.ledger.saw(kind, changed);
+    assert!(matches!(lab.settle().as_slice(), [Write::Status { .. }]));
+}
+
+#[test]
 fn what_an_earlier_process_wrote_is_gone_on_with() {
     let mut first = Lab::new(100);
     let gone = ServiceKey::new("default", "gone");

@@ -1,7 +1,8 @@
 //! What the controller knows and wants written: objects and answers in, writes out, without a cluster.
 //!
 //! The answer to a write is the newest form of its object, and is taken in as such; what a watch says later and is older is
-//! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news.
+//! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news. A list that
+//! was asked for after such an answer is the truth all the same: versions go back where the API server's data was restored.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ struct Known {
     noticed: Option<Instant>,
     /// What it should show and did: whatever it shows after that, without anything else being wanted, another program wrote.
     settled: Option<Desired>,
+    /// When the last answer to a write of it came.
+    written: Option<Duration>,
 }
 
 /// What was last told to be wrong with a Service.
@@ -78,6 +81,8 @@ pub struct Keeper {
     engine: Engine,
     class: Option<String>,
     namespace: Arc<str>,
+    /// What times are counted from.
+    clock: Instant,
     /// For the ConfigurationState's metadata: the own Pod.
     owner: Option<Value>,
     leading: bool,
@@ -99,13 +104,15 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// For services of this class; `namespace` is where configuration objects live. It doesn't lead.
-    pub fn new(mut engine: Engine, class: Option<String>, namespace: Arc<str>) -> Keeper {
+    /// For services of this class; `namespace` is where configuration objects live, and `clock` what times are counted from. It
+    /// doesn't lead.
+    pub fn new(mut engine: Engine, class: Option<String>, namespace: Arc<str>, clock: Instant) -> Keeper {
         engine.set_choosing(false);
         Keeper {
             engine,
             class,
             namespace,
+            clock,
             owner: None,
             leading: false,
             services: HashMap::new(),
@@ -259,6 +266,7 @@ impl Keeper {
         for event in &events {
             info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
         }
+        known.written = Some(now);
         let unique = version.to_string();
         let newer = is_newer(&version, &known.version);
         if newer {
@@ -294,7 +302,13 @@ impl Keeper {
         match self.services.get_mut(key) {
             Some(known) if known.uid == seen.uid => {
                 if !is_newer(&seen.resource_version, &known.version) {
-                    return false;
+                    let asked = seen.listed.map(|asked| asked.saturating_duration_since(self.clock));
+                    let is_restored = asked.is_some_and(|asked| known.written.is_none_or(|at| at < asked));
+                    if !is_restored || seen.resource_version == known.version {
+                        return false;
+                    }
+                    // No other program has rewritten what differs from it now.
+                    known.settled = None;
                 }
                 known.version = seen.resource_version;
                 known.status = status;
@@ -306,6 +320,7 @@ impl Keeper {
                     status,
                     noticed: None,
                     settled: None,
+                    written: None,
                 };
                 self.services.insert(key.clone(), known);
             }

@@ -18,6 +18,7 @@ const NS: &str = "metallb-system";
 struct Lab {
     keeper: Keeper,
     now: Duration,
+    clock: Instant,
     version: u64,
     objects: BTreeMap<(&'static str, String), Value>,
     folders: Vec<(&'static Kind, Folder)>,
@@ -25,7 +26,7 @@ struct Lab {
     written: Vec<(Target, Write)>,
 }
 
-fn keeper() -> Keeper {
+fn keeper(clock: Instant) -> Keeper {
     let options = EngineOptions {
         system_namespace: NS.into(),
         class: None,
@@ -36,7 +37,7 @@ fn keeper() -> Keeper {
     };
     let engine =
         Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
-    Keeper::new(engine, None, NS.into())
+    Keeper::new(engine, None, NS.into(), clock)
 }
 
 fn service(name: &str) -> Value {
@@ -65,9 +66,11 @@ impl Lab {
             Watch::within(&IP_ADDRESS_POOL, &ns).keeping(status),
             Watch::within(&CONFIGURATION_STATE, &ns).aside(status),
         ];
+        let clock = Instant::now();
         Lab {
-            keeper: keeper(),
+            keeper: keeper(clock),
             now: Duration::from_secs(100),
+            clock,
             version: 1,
             objects: BTreeMap::new(),
             folders: watches.into_iter().map(|w| (w.kind, Folder::new(w))).collect(),
@@ -104,6 +107,15 @@ impl Lab {
         let folder = self.folders.iter_mut().find(|(k, _)| *k == kind).map(|(_, f)| f).expect("known");
         let folded = folder.applied(object.clone()).into_iter().collect();
         self.take(kind, folded);
+    }
+
+    /// Has the watch of Services list what there is, as it was when that was asked for.
+    fn list(&mut self, asked: Duration, services: Vec<Value>) {
+        let folder = &mut self.folders[0].1;
+        folder.list_begins(self.clock + asked);
+        services.into_iter().for_each(|service| folder.listed(service));
+        let folded = folder.list_ends();
+        self.take(&SERVICE, folded);
     }
 
     fn delete(&mut self, name: &str) {
@@ -149,7 +161,7 @@ impl Lab {
 
     fn answer(&mut self, write: &Write) -> Answer {
         match &write.act {
-            Act::Read(_) | Act::Delete { .. } => Answer::Gone,
+            Act::Read(_) | Act::Find(_) | Act::Delete { .. } => Answer::Gone,
             Act::Create(object) if write.kind == &EVENT => Answer::Written(object.value()),
             Act::Create(object) => Answer::Written(self.store(object.value())),
             Act::Patch { name, patch, .. } => {
@@ -318,6 +330,36 @@ fn an_old_word_of_a_watch_after_our_write_is_passed_over() {
     lab.hear(&old);
     lab.run();
     assert_eq!(lab.writes(), (vec![], vec![]));
+}
+
+#[test]
+fn a_list_of_restored_services_counts_though_their_versions_have_gone_back() {
+    let mut lab = Lab::new();
+    lab.version = 1_000;
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    let before = lab.objects[&("Service", "web".to_owned())].clone();
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    lab.writes();
+    // A list that was asked for before our write is an old word as well.
+    lab.list(lab.now, vec![before]);
+    lab.run();
+    assert_eq!(lab.writes(), (vec![], vec![]));
+    // The API server's data is restored from a backup of before the Service had an address.
+    lab.now += Duration::from_secs(60);
+    lab.version = 7;
+    let restored = lab.store(service("web"));
+    lab.list(lab.now - Duration::from_secs(1), vec![restored]);
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    let (services, events) = lab.writes();
+    assert_eq!((services, events), (texts(&["web"]), texts(&["IPAllocated"])), "and nobody overwrote it");
+    // And so with what happens to it after that.
+    lab.edit("web", |s| s["metadata"]["annotations"] = json!({ "metallb.io/loadBalancerIPs": "192.0.2.9" }));
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.9");
 }
 
 #[test]

@@ -322,7 +322,7 @@ impl Controller {
             while let Some((target, wanted)) = self.keeper.due(now) {
                 let client = self.client.clone();
                 self.writes.spawn(async move {
-                    let answer = wanted.write.perform(&client).await;
+                    let answer = wanted.write().perform(&client).await;
                     Ended::Object(target, Box::new(wanted), answer)
                 });
             }

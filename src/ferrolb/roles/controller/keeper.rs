@@ -4,6 +4,7 @@
 //! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news. A list that
 //! was asked for after such an answer is the truth all the same: versions go back where the API server's data was restored.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ use crate::shell::kube::{Act, Answer, Batch, Seen, Side, Write};
 const WRITES: usize = 16;
 /// How many events may wait: beyond, they are dropped, since the statuses say the same.
 const EVENTS: usize = 10_000;
+/// How often one may be refused until it is given up, likewise.
+const REFUSALS: u32 = 3;
 /// How often the pools' counters are written at most.
 const COUNTERS: Duration = Duration::from_secs(1);
 /// The name of the controller's ConfigurationState.
@@ -49,10 +52,36 @@ pub enum Target {
 
 /// A write that waits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    pub write: Write,
-    /// Of a Service: its uid, and what to tell when it is written.
-    service: Option<(Uid, Vec<Event>)>,
+pub enum Wanted {
+    /// Of a Service: what to tell when it is written.
+    Service {
+        write: Write,
+        uid: Uid,
+        events: Vec<Event>,
+    },
+    Event(Box<Telling>),
+    Other(Write),
+}
+
+/// An event that waits, and how it went so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telling {
+    event: ServiceEvent,
+    refusals: u32,
+}
+
+impl Wanted {
+    /// What is to be written.
+    pub fn write(&self) -> Cow<'_, Write> {
+        match self {
+            Wanted::Service { write, .. } | Wanted::Other(write) => Cow::Borrowed(write),
+            // Thousands may wait: the object is made when its turn has come.
+            Wanted::Event(telling) => {
+                let act = Act::Create(telling.event.object(REPORTER).into());
+                Cow::Owned(Write { kind: &EVENT, namespace: telling.event.service.namespace.clone(), act })
+            }
+        }
+    }
 }
 
 /// A Service as it was last seen.
@@ -98,7 +127,10 @@ pub struct Keeper {
     state: Option<Value>,
     outbox: Outbox<Target, Wanted>,
     events: u64,
+    /// How many of them wait; those that are being written come to a few more.
     events_waiting: usize,
+    /// Whether it was said since it leads that one was refused.
+    events_refused: bool,
     /// The last thing that kept a write from being done.
     trouble: Option<String>,
 }
@@ -126,6 +158,7 @@ impl Keeper {
             outbox: Outbox::new(WRITES),
             events: 0,
             events_waiting: 0,
+            events_refused: false,
             trouble: None,
         }
     }
@@ -188,6 +221,7 @@ impl Keeper {
             return Outcome::default();
         }
         self.leading = leading;
+        self.events_refused = false;
         if !leading {
             self.outbox.clear();
             self.left.clear();
@@ -251,9 +285,17 @@ impl Keeper {
             Answer::Unreachable(_) => Done::Unreachable,
         };
         self.tell_trouble(&target, &answer);
+        if let Wanted::Event(telling) = wanted {
+            self.told(target, *telling, done, now);
+            return (Outcome::default(), None);
+        }
         self.outbox.done(target.clone(), wanted.clone(), done, now);
-        let (Target::Service(key), Some((uid, events)), Answer::Written(object)) =
-            (target, wanted.service, answer)
+        if !self.leading {
+            // Who leads now writes it, where it still differs.
+            self.outbox.withdraw(&target);
+        }
+        let (Target::Service(key), Wanted::Service { uid, events, .. }, Answer::Written(object)) =
+            (target, wanted, answer)
         else {
             return (Outcome::default(), None);
         };
@@ -286,6 +328,24 @@ impl Keeper {
         touched.insert(key);
         self.follow(&outcome, touched, now);
         (outcome, noticed)
+    }
+
+    /// An event was written, or not. It waits again unless that is done with, or would only go on: what it says the statuses say too.
+    fn told(&mut self, target: Target, mut telling: Telling, done: Done, now: Duration) {
+        let again = match done {
+            Done::Settled => false,
+            Done::Refused => {
+                telling.refusals = telling.refusals.saturating_add(1);
+                telling.refusals < REFUSALS
+            }
+            Done::Unreachable => true,
+        };
+        self.outbox.done(target.clone(), Wanted::Event(Box::new(telling)), done, now);
+        if !again || !self.leading {
+            self.outbox.withdraw(&target);
+        } else {
+            self.events_waiting = self.events_waiting.saturating_add(1);
+        }
     }
 
     /// Whether that is news, and not from before our last write.
@@ -385,8 +445,8 @@ impl Keeper {
                 }
                 let act = Act::Patch { name: key.name.clone(), patch: patch.into(), status: true };
                 let write = Write { kind: &SERVICE, namespace: key.namespace.clone(), act };
-                let service = Some((known.uid.clone(), events));
-                self.outbox.put(target, Wanted { write, service });
+                let uid = known.uid.clone();
+                self.outbox.put(target, Wanted::Service { write, uid, events });
             }
         }
         self.complain(key, standing);
@@ -424,11 +484,10 @@ impl Keeper {
             event,
             at: Timestamp::now(),
         };
-        let act = Act::Create(event.object(REPORTER).into());
-        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act };
         self.events = self.events.wrapping_add(1);
         self.events_waiting = self.events_waiting.saturating_add(1);
-        self.outbox.put(Target::Event(self.events), Wanted { write, service: None });
+        let telling = Telling { event, refusals: 0 };
+        self.outbox.put(Target::Event(self.events), Wanted::Event(Box::new(telling)));
     }
 
     fn count_soon(&mut self, now: Duration) {
@@ -451,7 +510,7 @@ impl Keeper {
             let act =
                 Act::Patch { name: name.clone(), patch: json!({ "status": status }).into(), status: true };
             let write = Write { kind: &IP_ADDRESS_POOL, namespace: self.namespace.clone(), act };
-            self.outbox.put(target, Wanted { write, service: None });
+            self.outbox.put(target, Wanted::Other(write));
         }
     }
 
@@ -487,11 +546,17 @@ impl Keeper {
             }
         };
         let write = Write { kind: &CONFIGURATION_STATE, namespace: self.namespace.clone(), act };
-        self.outbox.put(Target::State, Wanted { write, service: None });
+        self.outbox.put(Target::State, Wanted::Other(write));
     }
 
-    /// Logs that writes fail, and that they don't any more; each thing once.
+    /// Logs that writes fail, and that they don't any more; each thing once, and of refused events the first: the words name each.
     fn tell_trouble(&mut self, target: &Target, answer: &Answer) {
+        if let (Target::Event(_), Answer::Refused(why)) = (target, answer) {
+            if !std::mem::replace(&mut self.events_refused, true) {
+                warn!(event = "eventRefused", error = %why, "events are given up after {REFUSALS} tries; this is said once");
+            }
+            return;
+        }
         let what = match target {
             Target::Service(_) => "services/status",
             Target::Pool(_) => "ipaddresspools/status",

@@ -22,6 +22,8 @@ struct Lab {
     version: u64,
     objects: BTreeMap<(&'static str, String), Value>,
     folders: Vec<(&'static Kind, Folder)>,
+    /// What is said to whoever would make an Event, but yes.
+    no_events: Option<Answer>,
     /// All writes that were answered.
     written: Vec<(Target, Write)>,
 }
@@ -74,6 +76,7 @@ impl Lab {
             version: 1,
             objects: BTreeMap::new(),
             folders: watches.into_iter().map(|w| (w.kind, Folder::new(w))).collect(),
+            no_events: None,
             written: vec![],
         }
     }
@@ -146,8 +149,9 @@ impl Lab {
         loop {
             self.keeper.tick(self.now, BTreeMap::new);
             let Some((target, wanted)) = self.keeper.due(self.now) else { return };
-            let answer = self.answer(&wanted.write);
-            self.written.push((target.clone(), wanted.write.clone()));
+            let write = wanted.write().into_owned();
+            let answer = self.answer(&write);
+            self.written.push((target.clone(), write));
             let object = match &answer {
                 Answer::Written(object) if target_is_heard(&target) => Some(object.clone()),
                 _ => None,
@@ -162,7 +166,9 @@ impl Lab {
     fn answer(&mut self, write: &Write) -> Answer {
         match &write.act {
             Act::Read(_) | Act::Find(_) | Act::Delete { .. } => Answer::Gone,
-            Act::Create(object) if write.kind == &EVENT => Answer::Written(object.value()),
+            Act::Create(object) if write.kind == &EVENT => {
+                self.no_events.clone().unwrap_or_else(|| Answer::Written(object.value()))
+            }
             Act::Create(object) => Answer::Written(self.store(object.value())),
             Act::Patch { name, patch, .. } => {
                 let patch = patch.value();
@@ -426,7 +432,7 @@ fn counters_are_written_once_a_second_at_most_and_only_where_they_differ() {
         lab.keeper.tick(lab.now, || counters(1 + i64::from(i) / 20));
         while let Some((target, wanted)) = lab.keeper.due(lab.now) {
             written += usize::from(matches!(target, Target::Pool(_)));
-            let answer = lab.answer(&wanted.write);
+            let answer = lab.answer(&wanted.write());
             let object = answer.clone();
             lab.keeper.done(target.clone(), wanted, answer, lab.now);
             if let (Answer::Written(object), true) = (object, target_is_heard(&target)) {
@@ -475,4 +481,49 @@ fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
     let visited = lab.keeper.engine().allocator().visited() - before;
     assert!(visited <= 2, "{visited} visits for one service");
     assert_eq!(lab.writes().0, ["one-more"]);
+}
+
+#[test]
+fn refused_events_are_given_up_and_do_not_keep_later_ones_from_being_told() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "198.18.0.0/16"));
+    lab.lead();
+    lab.writes();
+    lab.no_events = Some(Answer::Refused("exceeded quota".to_owned()));
+    lab.put(service("web"));
+    for _ in 0..60 {
+        lab.run();
+        lab.now += Duration::from_secs(1);
+    }
+    assert_eq!(lab.writes().1, texts(&["IPAllocated"; REFUSALS as usize]));
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (0, 0));
+    lab.no_events = None;
+    lab.put(service("shop"));
+    lab.run();
+    assert_eq!(lab.writes().1, texts(&["IPAllocated"]));
+}
+
+#[test]
+fn the_events_that_wait_are_counted_right_while_nobody_answers_and_are_bounded() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.no_events = Some(Answer::Unreachable("away".to_owned()));
+    let key = ServiceKey::new("default", "web");
+    for round in 0..EVENTS + 100 {
+        lab.keeper.tell(&key, Event::normal("IPAllocated", "assigned"), &round.to_string());
+        if round % 100 == 0 {
+            lab.now += Duration::from_secs(10);
+            lab.run();
+        }
+    }
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (EVENTS, EVENTS));
+    // What is under way when this one leads no more isn't taken up again.
+    lab.now += Duration::from_secs(10);
+    let (target, wanted) = lab.keeper.due(lab.now).expect("one is tried");
+    lab.keeper.lead(false, lab.now);
+    lab.keeper.done(target, wanted, Answer::Refused("no".to_owned()), lab.now);
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (0, 0));
 }

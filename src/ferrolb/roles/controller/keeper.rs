@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_api::ip_address_pool::IPAddressPoolStatus;
 use ferrolb_core::engine::{Engine, Outcome, SourceChange};
-use ferrolb_core::event::{Event, Reporter, ServiceEvent};
+use ferrolb_core::event::{Event, Occasion, Reporter, ServiceEvent};
 use ferrolb_core::manifest;
 use ferrolb_core::outbox::{Done, Outbox};
 use ferrolb_core::status::{
@@ -68,6 +68,8 @@ pub enum Wanted {
 pub struct Telling {
     event: ServiceEvent,
     refusals: u32,
+    /// Whether it may have been written without that having been heard.
+    unanswered: bool,
 }
 
 impl Wanted {
@@ -95,14 +97,8 @@ struct Known {
     settled: Option<Desired>,
     /// When the last answer to a write of it came.
     written: Option<Duration>,
-}
-
-/// What was last told to be wrong with a Service.
-#[derive(Default)]
-struct Complaint {
-    standing: Option<Event>,
-    /// How often something was told: a name for each telling that a restarted controller gives again.
-    tellings: u32,
+    /// Whether it was judged since this controller leads: what is wrong with it after that, it has seen happen.
+    judged: bool,
 }
 
 /// See the module.
@@ -116,7 +112,8 @@ pub struct Keeper {
     owner: Option<Value>,
     leading: bool,
     services: HashMap<ServiceKey, Known>,
-    complaints: HashMap<ServiceKey, Complaint>,
+    /// What is wrong with a Service, and was told.
+    complaints: HashMap<ServiceKey, Event>,
     rewrites: HashMap<ServiceKey, Rewrites>,
     /// Services that are left alone until then.
     left: BTreeSet<(Duration, ServiceKey)>,
@@ -230,6 +227,8 @@ impl Keeper {
             // Who leads now writes, and that is no rewriting.
             self.services.values_mut().for_each(|known| known.settled = None);
         }
+        // Who led before may have told what there is to tell now.
+        self.services.values_mut().for_each(|known| known.judged = false);
         let outcome = self.engine.set_choosing(leading);
         self.count_soon(now);
         let all = self.services.keys().cloned().collect();
@@ -286,7 +285,7 @@ impl Keeper {
         };
         self.tell_trouble(&target, &answer);
         if let Wanted::Event(telling) = wanted {
-            self.told(target, *telling, done, now);
+            self.told(target, *telling, &answer, done, now);
             return (Outcome::default(), None);
         }
         self.outbox.done(target.clone(), wanted.clone(), done, now);
@@ -309,14 +308,13 @@ impl Keeper {
             info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
         }
         known.written = Some(now);
-        let unique = version.to_string();
         let newer = is_newer(&version, &known.version);
         if newer {
             known.status = ServiceStatus::read(&object);
             known.version = version;
         }
         for event in events {
-            self.tell(&key, event, &unique);
+            self.tell(&key, event, Occasion::Seen(0));
         }
         let change = match manifest::object(object) {
             Ok(Some(object)) if newer => Some(SourceChange::Apply(object)),
@@ -331,20 +329,33 @@ impl Keeper {
     }
 
     /// An event was written, or not. It waits again unless that is done with, or would only go on: what it says the statuses say too.
-    fn told(&mut self, target: Target, mut telling: Telling, done: Done, now: Duration) {
-        let again = match done {
-            Done::Settled => false,
-            Done::Refused => {
+    fn told(&mut self, target: Target, mut telling: Telling, answer: &Answer, done: Done, now: Duration) {
+        let again = match answer {
+            Answer::Written(_) | Answer::Gone => false,
+            // Of an earlier process, or of a try of ours.
+            Answer::Conflict => match telling.event.occasion.next().filter(|_| !telling.unanswered) {
+                Some(occasion) => {
+                    telling.event.occasion = occasion;
+                    true
+                }
+                None => false,
+            },
+            Answer::Refused(_) => {
                 telling.refusals = telling.refusals.saturating_add(1);
                 telling.refusals < REFUSALS
             }
-            Done::Unreachable => true,
+            Answer::Unreachable(_) => {
+                telling.unanswered = true;
+                true
+            }
         };
-        self.outbox.done(target.clone(), Wanted::Event(Box::new(telling)), done, now);
-        if !again || !self.leading {
-            self.outbox.withdraw(&target);
-        } else {
+        let wanted = Wanted::Event(Box::new(telling));
+        self.outbox.done(target.clone(), wanted.clone(), done, now);
+        if again && self.leading {
+            self.outbox.put(target, wanted);
             self.events_waiting = self.events_waiting.saturating_add(1);
+        } else {
+            self.outbox.withdraw(&target);
         }
     }
 
@@ -381,6 +392,7 @@ impl Keeper {
                     noticed: None,
                     settled: None,
                     written: None,
+                    judged: false,
                 };
                 self.services.insert(key.clone(), known);
             }
@@ -454,24 +466,22 @@ impl Keeper {
 
     /// Tells what is wrong with a Service, where that is something else than before.
     fn complain(&mut self, key: &ServiceKey, standing: Option<Event>) {
-        if standing.is_none() && !self.complaints.contains_key(key) {
+        let Some(known) = self.services.get_mut(key) else { return };
+        let seen = std::mem::replace(&mut known.judged, true);
+        if self.complaints.get(key) == standing.as_ref() {
             return;
         }
-        let complaint = self.complaints.entry(key.clone()).or_default();
-        if complaint.standing == standing {
+        let Some(event) = standing else {
+            self.complaints.remove(key);
             return;
-        }
-        complaint.standing = standing.clone();
-        let Some(event) = standing else { return };
-        let unique = complaint.tellings.to_string();
-        complaint.tellings = complaint.tellings.saturating_add(1);
+        };
+        self.complaints.insert(key.clone(), event.clone());
         warn!(event = "allocationFailed", service = %key, reason = event.reason, error = %event.message, "no address, or not the one asked for");
-        self.tell(key, event, &unique);
+        self.tell(key, event, if seen { Occasion::Seen(0) } else { Occasion::Found });
     }
 
-    /// Has an event written. Those of one Service with the same words and the same `unique` are one: a restarted controller
-    /// doesn't repeat them.
-    fn tell(&mut self, key: &ServiceKey, event: Event, unique: &str) {
+    /// Has an event written.
+    fn tell(&mut self, key: &ServiceKey, event: Event, occasion: Occasion) {
         let Some(known) = self.services.get(key) else { return };
         if self.events_waiting >= EVENTS {
             return;
@@ -480,13 +490,13 @@ impl Keeper {
             service: key.clone(),
             uid: Some(known.uid.clone()),
             version: Some(known.version.clone()),
-            unique: ServiceEvent::unique_of((&known.uid, event.reason, &*event.message, unique)),
+            occasion,
             event,
             at: Timestamp::now(),
         };
         self.events = self.events.wrapping_add(1);
         self.events_waiting = self.events_waiting.saturating_add(1);
-        let telling = Telling { event, refusals: 0 };
+        let telling = Telling { event, refusals: 0, unanswered: false };
         self.outbox.put(Target::Event(self.events), Wanted::Event(Box::new(telling)));
     }
 

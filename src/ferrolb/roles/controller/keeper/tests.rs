@@ -4,6 +4,7 @@ use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::config::LastValid;
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::EngineOptions;
+use ferrolb_core::event::SAME_WORDS;
 use ferrolb_core::types::NodeName;
 
 use super::*;
@@ -24,6 +25,8 @@ struct Lab {
     folders: Vec<(&'static Kind, Folder)>,
     /// What is said to whoever would make an Event, but yes.
     no_events: Option<Answer>,
+    /// The Events that there are: names and messages.
+    events: BTreeMap<String, String>,
     /// All writes that were answered.
     written: Vec<(Target, Write)>,
 }
@@ -77,6 +80,7 @@ impl Lab {
             objects: BTreeMap::new(),
             folders: watches.into_iter().map(|w| (w.kind, Folder::new(w))).collect(),
             no_events: None,
+            events: BTreeMap::new(),
             written: vec![],
         }
     }
@@ -167,7 +171,16 @@ impl Lab {
         match &write.act {
             Act::Read(_) | Act::Find(_) | Act::Delete { .. } => Answer::Gone,
             Act::Create(object) if write.kind == &EVENT => {
-                self.no_events.clone().unwrap_or_else(|| Answer::Written(object.value()))
+                if let Some(answer) = &self.no_events {
+                    return answer.clone();
+                }
+                let object = object.value();
+                let text = |value: &Value| value.as_str().expect("a text").to_owned();
+                let (name, message) = (text(&object["metadata"]["name"]), text(&object["message"]));
+                if self.events.insert(name, message).is_some() {
+                    return Answer::Conflict;
+                }
+                Answer::Written(object)
             }
             Act::Create(object) => Answer::Written(self.store(object.value())),
             Act::Patch { name, patch, .. } => {
@@ -188,6 +201,32 @@ impl Lab {
     fn lead(&mut self) {
         self.keeper.lead(true, self.now);
         self.run();
+    }
+
+    /// Another controller leads after this one.
+    fn successor(&self) -> Lab {
+        let mut next = Lab { version: self.version, events: self.events.clone(), ..Lab::new() };
+        next.objects = self.objects.clone();
+        for object in self.objects.values() {
+            next.hear(object);
+        }
+        next.lead();
+        next
+    }
+
+    /// Has the Service ask for a pool that isn't there, or for none.
+    fn ask_for_pool(&mut self, name: &str, pool: Option<&str>) {
+        self.edit(name, |s| {
+            let annotations = s["metadata"]["annotations"].as_object_mut().expect("it has some");
+            annotations.remove("metallb.io/address-pool");
+            annotations.extend(pool.map(|pool| ("metallb.io/address-pool".to_owned(), pool.into())));
+        });
+        self.run();
+    }
+
+    /// How many Events name that pool.
+    fn told_of(&self, pool: &str) -> usize {
+        self.events.values().filter(|message| message.contains(pool)).count()
     }
 
     /// How often each kind of thing was written since the last time: services, and the events' reasons.
@@ -273,6 +312,75 @@ fn a_restart_writes_nothing_and_tells_nothing_again() {
 }
 
 #[test]
+fn what_stands_is_not_told_again_by_who_leads_next_whatever_was_told_before_it() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    for pool in ["pool-a", "pool-b", "pool-a"] {
+        lab.ask_for_pool("web", Some(pool));
+    }
+    assert_eq!((lab.told_of("pool-a"), lab.told_of("pool-b")), (2, 1));
+    let mut next = lab.successor();
+    assert_eq!(next.events, lab.events);
+    // What the next one sees happen it tells, though the same was told before.
+    next.ask_for_pool("web", Some("pool-b"));
+    assert_eq!((next.told_of("pool-a"), next.told_of("pool-b")), (2, 2));
+    // One that has led before, and does again, finds what happened in between.
+    lab.keeper.lead(false, lab.now);
+    lab.events = next.events.clone();
+    lab.version = next.version;
+    let web = next.objects[&("Service", "web".to_owned())].clone();
+    lab.put(web);
+    lab.lead();
+    assert_eq!(lab.events, next.events);
+}
+
+#[test]
+fn what_comes_back_is_told_again_and_a_flapping_service_some_times() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.ask_for_pool("web", Some("pool-x"));
+    lab.ask_for_pool("web", None);
+    assert_eq!(lab.told_of("pool-x"), 1);
+    let mut next = lab.successor();
+    for flaps in 0..2 * usize::from(SAME_WORDS) {
+        next.ask_for_pool("web", Some("pool-x"));
+        assert_eq!(next.told_of("pool-x"), (flaps + 2).min(SAME_WORDS.into()));
+        next.ask_for_pool("web", None);
+    }
+    assert_eq!((next.keeper.outbox.len(), next.keeper.events_waiting), (0, 0));
+}
+
+#[test]
+fn an_event_that_may_have_been_written_is_not_told_twice() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.no_events = Some(Answer::Unreachable("no answer in time".to_owned()));
+    lab.put(service("web"));
+    lab.run();
+    let telling = lab.written.iter().find_map(|(_, write)| match &write.act {
+        Act::Create(object) if write.kind == &EVENT => Some(object.value()),
+        _ => None,
+    });
+    lab.no_events = None;
+    // It was.
+    lab.answer(&Write {
+        kind: &EVENT,
+        namespace: "default".into(),
+        act: Act::Create(telling.expect("tried").into()),
+    });
+    lab.now += Duration::from_secs(10);
+    lab.run();
+    assert_eq!(lab.events.len(), 1);
+}
+
+#[test]
 fn a_freed_address_goes_to_who_waits_at_once() {
     let mut lab = Lab::new();
     lab.put(pool("p", "192.0.2.7/32"));
@@ -353,7 +461,8 @@ fn a_list_of_restored_services_counts_though_their_versions_have_gone_back() {
     lab.list(lab.now, vec![before]);
     lab.run();
     assert_eq!(lab.writes(), (vec![], vec![]));
-    // The API server's data is restored from a backup of before the Service had an address.
+    // The API server's data is restored from a backup of before the Service had an address, and the Events are gone.
+    lab.events.clear();
     lab.now += Duration::from_secs(60);
     lab.version = 7;
     let restored = lab.store(service("web"));
@@ -513,7 +622,7 @@ fn the_events_that_wait_are_counted_right_while_nobody_answers_and_are_bounded()
     lab.no_events = Some(Answer::Unreachable("away".to_owned()));
     let key = ServiceKey::new("default", "web");
     for round in 0..EVENTS + 100 {
-        lab.keeper.tell(&key, Event::normal("IPAllocated", "assigned"), &round.to_string());
+        lab.keeper.tell(&key, Event::normal("IPAllocated", "assigned"), Occasion::Seen(0));
         if round % 100 == 0 {
             lab.now += Duration::from_secs(10);
             lab.run();

@@ -146,10 +146,11 @@ impl Fake {
     /// It has this again, and is stopped in between as it has to be.
     pub async fn restore(&mut self, (version, objects): (u64, BTreeMap<String, Value>)) {
         self.stop();
-        let mut state = self.state();
-        (state.version, state.objects) = (version, objects);
-        state.log.clear();
-        drop(state);
+        {
+            let mut state = self.state();
+            (state.version, state.objects) = (version, objects);
+            state.log.clear();
+        }
         self.resume().await;
     }
 

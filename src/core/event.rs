@@ -34,6 +34,33 @@ impl Event {
     }
 }
 
+/// How often the same words are told of one Service, for as long as the API server keeps Events: an hour, where nobody has set
+/// another time.
+pub const SAME_WORDS: u8 = 10;
+
+/// On which occasion something is told, which is part of the Event's name: there is one Event of those with equal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// One of its own, whatever was told before.
+    Own,
+    /// It was found to be so, and an earlier process, or who led before, may have told it: the same words are no news.
+    Found,
+    /// It was seen to happen, and is told even if the same words were told before, so many times.
+    Seen(u8),
+}
+
+impl Occasion {
+    /// An Event of this name is there already: the next name, if it is to be told all the same.
+    pub fn next(self) -> Option<Occasion> {
+        match self {
+            Occasion::Own | Occasion::Found => None,
+            Occasion::Seen(number) => {
+                Some(number.saturating_add(1)).filter(|next| *next < SAME_WORDS).map(Occasion::Seen)
+            }
+        }
+    }
+}
+
 /// Who tells it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reporter<'a> {
@@ -54,27 +81,34 @@ pub struct ServiceEvent {
     pub version: Option<Arc<str>>,
     /// What is told.
     pub event: Event,
-    /// Part of the Event's name: there is one Event of those with equal names, whoever tells it.
-    pub unique: u64,
+    /// On which occasion.
+    pub occasion: Occasion,
     /// When it happened.
     pub at: Timestamp,
 }
 
 impl ServiceEvent {
-    /// A [`unique`](ServiceEvent::unique) that is the same wherever `what` is, in another process too.
-    pub fn unique_of(what: impl Hash) -> u64 {
+    /// The Event's name: the same in another process too, but for one of its own.
+    fn name(&self, reporter: Reporter<'_>) -> String {
+        let ServiceEvent { service, uid, event, occasion, at, .. } = self;
         let mut hasher = DefaultHasher::new();
-        what.hash(&mut hasher);
-        hasher.finish()
+        (uid, event.reason, &*event.message).hash(&mut hasher);
+        match occasion {
+            // Fifty nodes may tell of one Service at the same time.
+            Occasion::Own => (reporter.node, at).hash(&mut hasher),
+            Occasion::Found => 0_u8.hash(&mut hasher),
+            Occasion::Seen(number) => number.hash(&mut hasher),
+        }
+        format!("{}.{:016x}", service.name, hasher.finish())
     }
 
     /// The object.
     pub fn object(&self, reporter: Reporter<'_>) -> Value {
-        let ServiceEvent { service, uid, version, event, unique, at } = self;
+        let ServiceEvent { service, uid, version, event, at, .. } = self;
         let time = format!("{at:.0}");
         json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": { "namespace": &*service.namespace, "name": format!("{}.{unique:016x}", service.name) },
+            "metadata": { "namespace": &*service.namespace, "name": self.name(reporter) },
             "involvedObject": {
                 "apiVersion": "v1", "kind": "Service", "namespace": &*service.namespace, "name": &*service.name,
                 "uid": uid.as_ref().map(Uid::to_string), "resourceVersion": version.as_deref(),
@@ -99,7 +133,7 @@ mod tests {
             uid: Some("7d".into()),
             version: None,
             event: Event::normal("nodeAssigned", message),
-            unique: 0xab,
+            occasion: Occasion::Own,
             at: Timestamp::constant(1_700_000_000, 500_000_000),
         }
     }
@@ -107,9 +141,11 @@ mod tests {
     #[test]
     fn the_object_is_a_whole_event() {
         let speaker = Reporter { component: "metallb-speaker", node: Some("n1") };
+        let name = event("announcing").name(speaker);
+        assert!(name.strip_prefix("web.").is_some_and(|hash| hash.len() == 16), "{name}");
         let expected = json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": { "namespace": "shop", "name": "web.00000000000000ab" },
+            "metadata": { "namespace": "shop", "name": name },
             "involvedObject": {
                 "apiVersion": "v1", "kind": "Service", "namespace": "shop", "name": "web",
                 "uid": "7d", "resourceVersion": null,
@@ -125,6 +161,27 @@ mod tests {
         assert_eq!(object["involvedObject"]["resourceVersion"], "5");
         assert_eq!(object["source"], json!({ "component": "metallb-controller", "host": null }));
         assert_eq!(object["reportingInstance"], "");
+    }
+
+    #[test]
+    fn names_are_equal_where_there_is_to_be_one_event() {
+        let on = |node, occasion, message| {
+            let reporter = Reporter { component: "metallb-speaker", node: Some(node) };
+            ServiceEvent { occasion, ..event(message) }.name(reporter)
+        };
+        let found = on("n1", Occasion::Found, "dark");
+        assert_eq!(on("n2", Occasion::Found, "dark"), found);
+        assert_eq!(on("n2", Occasion::Seen(0), "dark"), found);
+        assert_ne!(on("n1", Occasion::Found, "light"), found);
+        assert_ne!(on("n1", Occasion::Own, "dark"), on("n2", Occasion::Own, "dark"));
+        let mut names = std::collections::BTreeSet::new();
+        let mut occasion = Some(Occasion::Seen(0));
+        while let Some(seen) = occasion {
+            names.insert(on("n1", seen, "dark"));
+            occasion = seen.next();
+        }
+        assert_eq!(names.len(), usize::from(SAME_WORDS));
+        assert_eq!((Occasion::Own.next(), Occasion::Found.next()), (None, None));
     }
 
     #[test]

@@ -116,6 +116,17 @@ impl Election {
         }
     }
 
+    /// What was asked for as a whole at `asked`, a list or the Lease itself, says that the API server has this Lease, or none. That is
+    /// so whatever was known: versions go back where the API server's data was restored from a backup. Only what was learnt
+    /// since it was asked for may be newer.
+    pub fn listed(&mut self, lease: Option<Lease>, asked: Duration, now: Duration) {
+        if asked < self.since {
+            self.observe(lease, now);
+        } else {
+            self.know(lease, now);
+        }
+    }
+
     /// The API server has this Lease, or none. An older word than the last one is passed over.
     pub fn observe(&mut self, lease: Option<Lease>, now: Duration) {
         let version = |l: &Option<Lease>| l.as_ref().and_then(|l| l.resource_version.parse::<u64>().ok());
@@ -124,6 +135,10 @@ impl Election {
         {
             return;
         }
+        self.know(lease, now);
+    }
+
+    fn know(&mut self, lease: Option<Lease>, now: Duration) {
         let content =
             |l: &Option<Lease>| l.as_ref().map(|l| (l.holder.clone(), l.renewed.clone(), l.transitions));
         let same = self.lease.as_ref().is_some_and(|known| content(known) == content(&lease));
@@ -188,7 +203,7 @@ impl Election {
         self.renewed = begun.filter(|_| ours);
     }
 
-    /// What was decided last couldn't be written. After a conflict the Lease has to be read or watched anew.
+    /// What was decided last couldn't be written. After a conflict the Lease has to be read anew, and [`listed`](Self::listed).
     pub fn failed(&mut self) {
         self.writing = None;
     }
@@ -385,5 +400,32 @@ mod tests {
         a.observe(old, at(5_001));
         assert!(a.leads(at(14_999)));
         assert!(server.step(&mut a, at(10_000)), "it renews what it wrote last");
+        // Likewise of a list that was asked for before that was written.
+        let old = Server { version: 1, spec: server.spec.clone() };
+        a.listed(old.lease(), at(9_999), at(10_001));
+        assert!(server.step(&mut a, at(15_000)));
+    }
+
+    #[test]
+    fn where_versions_have_gone_back_the_lease_that_is_read_anew_is_renewed() {
+        let (mut server, mut a) = (Server { version: 1_000, spec: None }, candidate("a"));
+        a.observe(None, at(0));
+        server.step(&mut a, at(0));
+        // The API server's data is restored from a backup, in which another one holds the Lease, or this one.
+        for (holder, begun) in [("b", at(5_000)), ("a", at(30_000))] {
+            server.version /= 2;
+            server.spec = Some(json!({ "holderIdentity": holder, "renewTime": "long ago" }));
+            assert!(!server.step(&mut a, begun), "a conflict");
+            a.observe(server.lease(), begun);
+            assert!(!server.step(&mut a, begun + at(2_000)), "to the watch that is an old word");
+            a.listed(server.lease(), begun + at(2_001), begun + at(2_002));
+            if holder == "b" {
+                assert!(!a.leads(begun + at(2_002)));
+                assert!(!server.step(&mut a, begun + at(17_001)), "another one's, until it runs out");
+                assert!(server.step(&mut a, begun + at(17_002)) && a.leads(begun + at(17_002)));
+            } else {
+                assert!(server.step(&mut a, begun + at(2_002)) && a.leads(begun + at(2_002)));
+            }
+        }
     }
 }

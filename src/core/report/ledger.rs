@@ -47,9 +47,9 @@ pub enum Write {
     },
     /// Make this Event.
     Event {
-        /// The namespace that it is in.
-        namespace: Arc<str>,
-        /// The Event.
+        /// What is told.
+        event: Box<ServiceEvent>,
+        /// The object.
         body: Json,
     },
 }
@@ -73,8 +73,10 @@ pub enum Outcome {
     Stands(Object),
     /// The object is gone.
     Gone,
-    /// It was refused: it is tried again later.
+    /// It was refused: it is tried again later, but for an event.
     Failed,
+    /// There is an Event of that name already.
+    Told,
     /// The kind isn't served: all of the kind are tried again later.
     Unserved,
     /// Nobody answered: everything is tried again later.
@@ -108,7 +110,8 @@ pub struct Ledger {
     queued: HashSet<Subject>,
     /// The content that a write under way gives, where it does.
     busy: HashMap<Subject, Option<Content>>,
-    /// Events that wait. They come after all else, once, whatever becomes of them.
+    /// Events that wait. They come after all else, once, whatever becomes of them; but that of which the name is taken may have
+    /// another one.
     events: VecDeque<ServiceEvent>,
     events_under_way: usize,
     messages: Copies<str>,
@@ -195,10 +198,17 @@ impl Ledger {
             self.gone(kind, &name);
         }
         for object in objects {
-            self.saw(kind, object);
+            self.saw_listed(kind, object);
         }
         self.listed.insert(kind);
         self.look_at_all(kind);
+    }
+
+    /// An object was in a list: it is so, though its version be older than what is known, since versions go back where the API server's
+    /// data was restored. A list that was asked for before an own write costs that write once more.
+    pub fn saw_listed(&mut self, kind: Kind, object: Object) {
+        self.gone(kind, &object.name);
+        self.file(kind, object);
     }
 
     /// An object was seen. One older than what is known of it doesn't count: own writes are known before the watch shows them.
@@ -273,6 +283,11 @@ impl Ledger {
     pub fn done(&mut self, now: Instant, write: &Write, outcome: Outcome) {
         let Some(subject) = write.subject() else {
             self.events_under_way = self.events_under_way.saturating_sub(1);
+            if let (Write::Event { event, .. }, Outcome::Told) = (write, outcome)
+                && let Some(occasion) = event.occasion.next()
+            {
+                self.tell(ServiceEvent { occasion, ..ServiceEvent::clone(event) });
+            }
             return;
         };
         let Some(content) = self.busy.remove(subject) else { return };
@@ -291,7 +306,7 @@ impl Ledger {
                     self.gone(kind, name);
                 }
             }
-            Outcome::Failed => {
+            Outcome::Failed | Outcome::Told => {
                 let count = self.failed.get(subject).map_or(0, |(count, _)| *count).saturating_add(1);
                 let pause = Duration::from_secs(1 << count.min(6)).min(LONGEST_PAUSE);
                 self.failed.insert(subject.clone(), (count, now.checked_add(pause)));
@@ -344,7 +359,7 @@ impl Ledger {
         self.events_under_way = self.events_under_way.saturating_add(1);
         self.tokens.0 = self.tokens.0.saturating_sub(ONE);
         let body = event.object(self.identity.reporter()).into();
-        Some(Write::Event { namespace: event.service.namespace.clone(), body })
+        Some(Write::Event { event: Box::new(event), body })
     }
 
     fn has_room(&self) -> bool {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Event, ServiceEvent};
+use crate::event::{Event, Occasion, SAME_WORDS, ServiceEvent};
 use crate::types::Issue;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ fn web() -> ServiceKey {
 
 fn event() -> ServiceEvent {
     let event = Event::normal("nodeAssigned", "announcing");
-    ServiceEvent { service: web(), uid: None, version: None, event, unique: 1, at: date() }
+    ServiceEvent { service: web(), uid: None, version: None, event, occasion: Occasion::Own, at: date() }
 }
 
 fn peers(names: &[&str]) -> Names {
@@ -158,6 +158,31 @@ fn an_object_costs_two_writes_and_what_stands_costs_none() {
     lab.ledger.want(subject, None);
     assert!(matches!(lab.settle().as_slice(), [Write::Delete { .. }]));
     assert!(lab.objects.is_empty());
+}
+
+#[test]
+fn a_list_counts_though_its_versions_have_gone_back_and_a_watch_does_not() {
+    let mut lab = Lab::new(100);
+    let subject = Subject::ServiceBgp(web());
+    lab.version = 1_000;
+    lab.ledger.want(subject.clone(), sent(&["a"], &[]));
+    lab.settle();
+    // The API server's data is restored from a backup of before.
+    let ((kind, name), mut object) = lab.objects.pop_first().unwrap();
+    lab.version = 7;
+    object["status"] = Value::Null;
+    let restored = lab.stamp(kind, &name, object);
+    lab.ledger.saw(kind, restored.clone());
+    assert_eq!(lab.settle(), vec![], "an old word, for all that a watch can tell");
+    lab.ledger.saw_listed(kind, restored);
+    assert!(matches!(lab.settle().as_slice(), [Write::Status { .. }]));
+    assert_eq!(lab.status(kind)[0]["peers"], json!(["a"]));
+    // And what the watch says after that is news.
+    let ((kind, name), mut object) = lab.objects.pop_first().unwrap();
+    object["status"]["peers"] = json!(["b"]);
+    let changed = lab.stamp(kind, &name, object);
+    lab.ledger.saw(kind, changed);
+    assert!(matches!(lab.settle().as_slice(), [Write::Status { .. }]));
 }
 
 #[test]
@@ -323,6 +348,37 @@ fn writes_are_bounded_and_can_be_turned_off() {
     off.ledger.tell(event());
     off.ledger.want(Subject::ServiceBgp(web()), sent(&["a"], &[]));
     assert_eq!((off.settle(), off.ledger.next_timeout(off.now)), (vec![], None));
+}
+
+#[test]
+fn an_event_whose_name_is_taken_is_told_under_another_where_it_was_seen_to_happen() {
+    let mut lab = Lab::new(100);
+    // Each is tried until its name isn't among those that are taken.
+    let mut taken = std::collections::BTreeSet::new();
+    let mut tell = |lab: &mut Lab, occasion| {
+        lab.ledger.tell(ServiceEvent { occasion, ..event() });
+        let (mut tries, before) = (0, taken.len());
+        while let Some(write) = lab.ledger.next(lab.now, date()) {
+            let Write::Event { body, .. } = &write else { panic!("{write:?}") };
+            let new = taken.insert(body.value()["metadata"]["name"].to_string());
+            lab.ledger.done(lab.now, &write, if new { Outcome::Failed } else { Outcome::Told });
+            tries += 1;
+            lab.now += SECOND;
+        }
+        (taken.len() - before, tries)
+    };
+    // An earlier process has told it; this one finds it so, and then sees it come again and again.
+    assert_eq!(tell(&mut lab, Occasion::Found), (1, 1));
+    assert_eq!(tell(&mut lab, Occasion::Found), (0, 1));
+    for number in 1..usize::from(SAME_WORDS) {
+        assert_eq!(tell(&mut lab, Occasion::Seen(0)), (1, number + 1));
+    }
+    assert_eq!(
+        tell(&mut lab, Occasion::Seen(0)),
+        (0, usize::from(SAME_WORDS)),
+        "a flapping one is left then"
+    );
+    assert_eq!(lab.ledger.next_timeout(lab.now), None);
 }
 
 #[test]

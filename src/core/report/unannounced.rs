@@ -9,11 +9,13 @@ pub const UNANNOUNCED: Duration = Duration::from_secs(5);
 
 /// Services that have an address and that no node announces, and what was told of them: one telling for each change.
 ///
-/// One speaker of a cluster keeps this, and another begins it anew when that one ends. So a telling has a number: the same again,
-/// from a successor, has the same one, and is no second event.
+/// One speaker of a cluster keeps this, and another begins it anew when that one ends. So a telling says whether it is of what stood
+/// already when this was begun: that is no second event, while a change that was seen is.
 #[derive(Clone, Debug, Default)]
 pub struct Unannounced {
     services: BTreeMap<ServiceKey, Known>,
+    /// Whether all services have been judged once.
+    begun: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -21,7 +23,8 @@ struct Known {
     why: Vec<(Protocol, Reason)>,
     since: Instant,
     told: Vec<(Protocol, Reason)>,
-    tellings: u32,
+    /// What stood when this was begun, until something else is told or the service is announced; empty: nothing.
+    stood: Vec<(Protocol, Reason)>,
 }
 
 /// What is to be told.
@@ -31,8 +34,8 @@ pub struct Telling {
     pub service: ServiceKey,
     /// Why, for each protocol; never empty.
     pub why: Vec<(Protocol, Reason)>,
-    /// How many came before it of this service.
-    pub number: u32,
+    /// Whether it stood already when this was begun.
+    pub stood: bool,
 }
 
 impl Telling {
@@ -52,13 +55,15 @@ impl Unannounced {
                 // Announced, and so the next time is news.
                 if why.is_empty() {
                     known.told.clear();
+                    known.stood.clear();
                 }
                 known.why = why;
                 known.since = now;
             }
             None if why.is_empty() => {}
             None => {
-                let known = Known { why, since: now, told: vec![], tellings: 0 };
+                let stood = if self.begun { vec![] } else { why.clone() };
+                let known = Known { why, since: now, told: vec![], stood };
                 self.services.insert(service.clone(), known);
             }
         }
@@ -69,16 +74,17 @@ impl Unannounced {
         self.services.remove(service);
     }
 
-    /// What is to be told now.
+    /// What is to be told now. Before the first time all services have to be judged.
     pub fn due(&mut self, now: Instant) -> Vec<Telling> {
+        self.begun = true;
         let mut due = Vec::new();
         for (service, known) in &mut self.services {
             if known.due().is_none_or(|due| due > now) {
                 continue;
             }
             known.told.clone_from(&known.why);
-            due.push(Telling { service: service.clone(), why: known.why.clone(), number: known.tellings });
-            known.tellings = known.tellings.saturating_add(1);
+            let stood = std::mem::take(&mut known.stood) == known.why;
+            due.push(Telling { service: service.clone(), why: known.why.clone(), stood });
         }
         due
     }
@@ -110,7 +116,8 @@ mod tests {
         let mut run = |all: &mut Unannounced, from: u64, to: u64| {
             for second in from..to {
                 for telling in all.due(at(second)) {
-                    told.push(format!("{second} {} #{}", telling.text(), telling.number));
+                    let stood = if telling.stood { " (stood)" } else { "" };
+                    told.push(format!("{second} {}{stood}", telling.text()));
                 }
             }
             std::mem::take(&mut told)
@@ -125,10 +132,10 @@ mod tests {
         for second in 20..60 {
             all.judge(at(second), &web, none(Reason::NoEndpoints));
         }
-        assert_eq!(run(&mut all, 20, 60), ["25 noEndpoints (protocol \"bgp\") #0"]);
+        assert_eq!(run(&mut all, 20, 60), ["25 noEndpoints (protocol \"bgp\")"]);
         // For another reason.
         all.judge(at(60), &web, none(Reason::NoPeer));
-        assert_eq!(run(&mut all, 60, 100), ["65 noPeer (protocol \"bgp\") #1"]);
+        assert_eq!(run(&mut all, 60, 100), ["65 noPeer (protocol \"bgp\")"]);
         // A reason that comes and goes within the time is no change.
         all.judge(at(100), &web, none(Reason::NoEndpoints));
         all.judge(at(102), &web, none(Reason::NoPeer));
@@ -136,8 +143,22 @@ mod tests {
         // Announced, and then no more.
         all.judge(at(140), &web, vec![]);
         all.judge(at(141), &web, none(Reason::NoPeer));
-        assert_eq!(run(&mut all, 140, 180), ["146 noPeer (protocol \"bgp\") #2"]);
+        assert_eq!(run(&mut all, 140, 180), ["146 noPeer (protocol \"bgp\")"]);
         all.gone(&web);
         assert_eq!(all.next_timeout(), None);
+        // A successor finds what stands, and sees what changes after that.
+        let mut all = Unannounced::default();
+        all.judge(at(200), &web, none(Reason::NoPeer));
+        all.judge(at(200), &ServiceKey::new("default", "shop"), vec![]);
+        assert_eq!(run(&mut all, 200, 202), Vec::<String>::new());
+        all.judge(at(202), &web, none(Reason::NoEndpoints));
+        all.judge(at(203), &web, none(Reason::NoPeer));
+        assert_eq!(run(&mut all, 203, 220), ["208 noPeer (protocol \"bgp\") (stood)"]);
+        all.judge(at(220), &ServiceKey::new("default", "shop"), none(Reason::NoPeer));
+        all.judge(at(220), &web, none(Reason::NoEndpoints));
+        let both = ["225 noPeer (protocol \"bgp\")", "225 noEndpoints (protocol \"bgp\")"];
+        assert_eq!(run(&mut all, 220, 230), both);
+        all.judge(at(230), &web, none(Reason::NoPeer));
+        assert_eq!(run(&mut all, 230, 240), ["235 noPeer (protocol \"bgp\")"]);
     }
 }

@@ -47,7 +47,7 @@ pub fn log(event: &Event) {
             event = "addressConflict", %interface, ip = %address, mac = %claimant,
             "another station claims this address: traffic for it may go there; the claim was answered with an announcement"
         ),
-        Event::Machine(layer2::Event::NoInterface { address, wanted }) => {
+        Event::Machine(layer2::Event::NoInterface { address, wanted, .. }) => {
             let interfaces = match wanted {
                 InterfaceSet::Any => String::new(),
                 InterfaceSet::Only(names) => names.iter().map(|name| &**name).collect::<Vec<_>>().join(","),

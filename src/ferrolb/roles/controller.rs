@@ -214,6 +214,8 @@ fn identity(args: &ControllerArgs) -> String {
 enum Ended {
     Object(Target, Box<Wanted>, Answer),
     Lease(Answer),
+    /// The Lease was read anew; when it was asked for.
+    LeaseRead(Duration, Answer),
     /// The own Pod was asked for.
     Pod(Answer),
 }
@@ -264,11 +266,12 @@ impl Controller {
             "a controller knows no peers and no endpoints: ask a speaker why a Service is or isn't announced; its events and \
              `ferrolb status` say why it has no address",
         );
+        let clock = Instant::now();
         let controller = Controller {
             client: client.clone(),
             namespace: namespace.clone(),
-            clock: Instant::now(),
-            keeper: Keeper::new(engine, class, namespace.clone()),
+            clock,
+            keeper: Keeper::new(engine, class, namespace.clone(), clock),
             election: Election::new(me, Timing::default()),
             lease_not_written: None,
             complete: false,
@@ -320,7 +323,7 @@ impl Controller {
             while let Some((target, wanted)) = self.keeper.due(now) {
                 let client = self.client.clone();
                 self.writes.spawn(async move {
-                    let answer = wanted.write.perform(&client).await;
+                    let answer = wanted.write().perform(&client).await;
                     Ended::Object(target, Box::new(wanted), answer)
                 });
             }
@@ -371,7 +374,12 @@ impl Controller {
         for side in batch.sides.iter().filter(|side| *side.kind == LEASE) {
             let lease =
                 side.seen.as_ref().map(|seen| Lease::read(&seen.resource_version, &seen.kept.value()));
-            self.election.observe(lease, now);
+            match side.seen.as_ref().and_then(|seen| seen.listed) {
+                Some(asked) => {
+                    self.election.listed(lease, asked.saturating_duration_since(self.clock), now);
+                }
+                None => self.election.observe(lease, now),
+            }
         }
         for side in batch.sides.iter().filter(|side| *side.kind == REPLICA_SET) {
             let part = side.seen.as_ref().map(|seen| seen.kept.value());
@@ -419,14 +427,25 @@ impl Controller {
                 self.tell(&outcome);
             }
             Ok(Ended::Lease(Answer::Written(object))) => {
-                let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-                let spec = object.get("spec").cloned().unwrap_or_default();
                 self.lease_not_written = None;
-                self.election.wrote(Lease::read(version.unwrap_or_default(), &spec), now);
+                self.election.wrote(read_lease(&object), now);
             }
-            Ok(Ended::Lease(answer)) => {
+            // Another one was faster, or the API server's data is an older one. Until that is known nothing else is tried.
+            Ok(Ended::Lease(Answer::Conflict)) => {
+                let act = Act::Find(LEASE_NAME.into());
+                let read = Write { kind: &LEASE, namespace: self.namespace.clone(), act };
+                let client = self.client.clone();
+                self.writes.spawn(async move { Ended::LeaseRead(now, read.perform(&client).await) });
+            }
+            Ok(Ended::LeaseRead(asked, answer @ (Answer::Written(_) | Answer::Gone))) => {
+                self.election.failed();
+                let lease =
+                    if let Answer::Written(object) = &answer { Some(read_lease(object)) } else { None };
+                self.election.listed(lease, asked, now);
+            }
+            Ok(Ended::Lease(answer) | Ended::LeaseRead(_, answer)) => {
                 let why = answer.to_string();
-                if !matches!(answer, Answer::Conflict) && self.lease_not_written.as_ref() != Some(&why) {
+                if self.lease_not_written.as_ref() != Some(&why) {
                     warn!(
                         event = "leaseNotWritten",
                         answer = why,
@@ -459,7 +478,7 @@ impl Controller {
     async fn farewell(mut self) {
         let finished = async {
             while let Some(ended) = self.writes.join_next().await {
-                if let Ok(Ended::Lease(_)) = &ended {
+                if let Ok(Ended::Lease(_) | Ended::LeaseRead(..)) = &ended {
                     self.ended(ended);
                 }
             }
@@ -475,6 +494,11 @@ impl Controller {
             }
         }
     }
+}
+
+fn read_lease(object: &Value) -> Lease {
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    Lease::read(version.unwrap_or_default(), object.get("spec").unwrap_or(&Value::Null))
 }
 
 fn lease_patch(resource_version: &str, spec: &Value) -> Act {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_core::bgp::fsm::State;
 use ferrolb_core::engine::{Engine, Outcome};
-use ferrolb_core::event::{Event as Told, ServiceEvent};
+use ferrolb_core::event::{Event as Told, Occasion, ServiceEvent};
 use ferrolb_core::layer2;
 use ferrolb_core::report::{self, Content, Kind, Ledger, Object, Standing, Subject, Telling, View, Wanted};
 use ferrolb_core::types::{InterfaceSet, NodeName, ServiceKey, Uid};
@@ -39,6 +39,8 @@ pub struct Reports {
     assigned: BTreeSet<ServiceKey>,
     /// The same for layer 2.
     answered: BTreeSet<ServiceKey>,
+    /// Services that this process has answered for on layer 2 and then didn't: what it finds when it does again it has seen happen.
+    left: BTreeSet<ServiceKey>,
     /// The kinds whose standing objects are known: until then it isn't known either what an earlier process told.
     listed: BTreeSet<Kind>,
     /// What was found to be announced before that, and is to be told unless it was.
@@ -81,6 +83,7 @@ impl Reports {
             look_at: None,
             assigned: BTreeSet::new(),
             answered: BTreeSet::new(),
+            left: BTreeSet::new(),
             listed: BTreeSet::new(),
             early: BTreeSet::new(),
             uids: BTreeMap::new(),
@@ -129,14 +132,17 @@ impl Reports {
             Subject::Configuration | Subject::Session(..) => return,
         };
         let message = format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.node);
-        self.event(key, Told::normal("nodeAssigned", message));
+        self.event(key, Occasion::Own, Told::normal("nodeAssigned", message));
     }
 
     /// The UID of a Service; `None`: it is gone.
     pub fn service(&mut self, key: ServiceKey, uid: Option<Uid>) {
         match uid {
             Some(uid) => drop(self.uids.insert(key, uid)),
-            None => drop(self.uids.remove(&key)),
+            None => {
+                self.uids.remove(&key);
+                self.left.remove(&key);
+            }
         }
     }
 
@@ -174,6 +180,9 @@ impl Reports {
             let subject = Subject::ServiceL2(key.clone());
             if addresses.reason(key) != Some(None) {
                 self.answered.remove(key);
+                if self.ledger.wanted(&subject).is_some() && engine.world().service(key).is_some() {
+                    self.left.insert(key.clone());
+                }
                 self.early.remove(&subject);
                 self.ledger.want(subject, None);
                 continue;
@@ -202,7 +211,7 @@ impl Reports {
 
     /// An address has no interface to be answered for on.
     pub fn layer2_happened(&mut self, engine: &Engine, event: &layer2::Event) {
-        let layer2::Event::NoInterface { address, .. } = event else { return };
+        let layer2::Event::NoInterface { address, from_the_first, .. } = event else { return };
         let message = format!(
             "interfaces for LB IP \"{address}\" absent on node \"{}\" with protocol \"layer2\"",
             self.node
@@ -210,7 +219,9 @@ impl Reports {
         let services: Vec<ServiceKey> = engine.addresses().services(*address).cloned().collect();
         for key in services {
             // A speaker that starts anew finds the same again.
-            self.event_once(&key, 0, Told::warning("announceFailed", message.clone()));
+            let found = *from_the_first && !self.left.contains(&key);
+            let occasion = if found { Occasion::Found } else { Occasion::Seen(0) };
+            self.event(&key, occasion, Told::warning("announceFailed", message.clone()));
         }
     }
 
@@ -354,30 +365,19 @@ impl Reports {
         self.ledger.want(subject, Some(Wanted::Peers { sent, unsettled }));
     }
 
-    /// An event about a Service, each time one of its own. Fifty nodes may tell of one at the same time.
-    fn event(&mut self, key: &ServiceKey, event: Told) {
-        let unique = ServiceEvent::unique_of((self.node.as_str(), &*event.message, Timestamp::now()));
-        self.event_named(key, event, unique);
-    }
-
-    /// No node announces a Service. Whoever leads next tells the same again.
+    /// No node announces a Service. Whoever leads next finds the same again.
     pub fn not_announced(&mut self, telling: &Telling) {
-        let Telling { service, why, number } = telling;
+        let Telling { service, why, stood } = telling;
         let Some((_, reason)) = why.first() else { return };
         let message = format!("no node announces it: {}", telling.text());
         info!(event = "notAnnounced", %service, "{message}");
-        self.event_once(service, *number, Told::warning(reason.code(), message));
+        let occasion = if *stood { Occasion::Found } else { Occasion::Seen(0) };
+        self.event(service, occasion, Told::warning(reason.code(), message));
     }
 
-    /// An event that may be told again, by another process too: it has the same name then, so that there is one.
-    fn event_once(&mut self, key: &ServiceKey, number: u32, event: Told) {
-        let unique = ServiceEvent::unique_of((self.uids.get(key), &*event.message, number));
-        self.event_named(key, event, unique);
-    }
-
-    fn event_named(&mut self, key: &ServiceKey, event: Told, unique: u64) {
+    fn event(&mut self, key: &ServiceKey, occasion: Occasion, event: Told) {
         let (service, uid) = (key.clone(), self.uids.get(key).cloned());
-        self.ledger.tell(ServiceEvent { service, uid, version: None, event, unique, at: Timestamp::now() });
+        self.ledger.tell(ServiceEvent { service, uid, version: None, event, occasion, at: Timestamp::now() });
     }
 
     /// Makes the objects of sessions say how they stand; of what is unsettled they go on saying what they did.

@@ -134,6 +134,8 @@ pub enum Event {
         address: IpAddr,
         /// The interfaces.
         wanted: InterfaceSet,
+        /// Whether that was so as soon as the address was to be answered for.
+        from_the_first: bool,
     },
 }
 
@@ -184,6 +186,8 @@ struct Claim {
     defended: Option<Instant>,
     /// It was told that no interface answers.
     dark: bool,
+    /// Whether an interface answers was looked at before.
+    judged: bool,
 }
 
 /// See the module.
@@ -280,7 +284,10 @@ impl Responder {
                 Some(claim) => claim.interfaces = interfaces,
                 None => {
                     let counters = Counters::default();
-                    self.claims.insert(address, Claim { interfaces, counters, defended: None, dark: false });
+                    self.claims.insert(
+                        address,
+                        Claim { interfaces, counters, defended: None, dark: false, judged: false },
+                    );
                 }
             },
         }
@@ -358,10 +365,10 @@ impl Responder {
         let Some(claim) = self.claims.get_mut(&address) else { return };
         let dark = !answered && claim.interfaces != InterfaceSet::Any;
         if dark && !claim.dark {
-            let wanted = claim.interfaces.clone();
-            self.outputs.push_back(Output::Event(Event::NoInterface { address, wanted }));
+            let (wanted, from_the_first) = (claim.interfaces.clone(), !claim.judged);
+            self.outputs.push_back(Output::Event(Event::NoInterface { address, wanted, from_the_first }));
         }
-        claim.dark = dark;
+        (claim.dark, claim.judged) = (dark, true);
     }
 
     fn frame(&mut self, now: Instant, interface: u32, frame: &Frame) {

@@ -1,15 +1,17 @@
 //! What the controller knows and wants written: objects and answers in, writes out, without a cluster.
 //!
 //! The answer to a write is the newest form of its object, and is taken in as such; what a watch says later and is older is
-//! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news.
+//! passed over. So the engine never sees a status of before its own writes, and what isn't its own in a status is news. A list that
+//! was asked for after such an answer is the truth all the same: versions go back where the API server's data was restored.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_api::ip_address_pool::IPAddressPoolStatus;
 use ferrolb_core::engine::{Engine, Outcome, SourceChange};
-use ferrolb_core::event::{Event, Reporter, ServiceEvent};
+use ferrolb_core::event::{Event, Occasion, Reporter, ServiceEvent};
 use ferrolb_core::manifest;
 use ferrolb_core::outbox::{Done, Outbox};
 use ferrolb_core::status::{
@@ -29,6 +31,8 @@ use crate::shell::kube::{Act, Answer, Batch, Seen, Side, Write};
 const WRITES: usize = 16;
 /// How many events may wait: beyond, they are dropped, since the statuses say the same.
 const EVENTS: usize = 10_000;
+/// How often one may be refused until it is given up, likewise.
+const REFUSALS: u32 = 3;
 /// How often the pools' counters are written at most.
 const COUNTERS: Duration = Duration::from_secs(1);
 /// The name of the controller's ConfigurationState.
@@ -48,10 +52,38 @@ pub enum Target {
 
 /// A write that waits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    pub write: Write,
-    /// Of a Service: its uid, and what to tell when it is written.
-    service: Option<(Uid, Vec<Event>)>,
+pub enum Wanted {
+    /// Of a Service: what to tell when it is written.
+    Service {
+        write: Write,
+        uid: Uid,
+        events: Vec<Event>,
+    },
+    Event(Box<Telling>),
+    Other(Write),
+}
+
+/// An event that waits, and how it went so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telling {
+    event: ServiceEvent,
+    refusals: u32,
+    /// Whether it may have been written without that having been heard.
+    unanswered: bool,
+}
+
+impl Wanted {
+    /// What is to be written.
+    pub fn write(&self) -> Cow<'_, Write> {
+        match self {
+            Wanted::Service { write, .. } | Wanted::Other(write) => Cow::Borrowed(write),
+            // Thousands may wait: the object is made when its turn has come.
+            Wanted::Event(telling) => {
+                let act = Act::Create(telling.event.object(REPORTER).into());
+                Cow::Owned(Write { kind: &EVENT, namespace: telling.event.service.namespace.clone(), act })
+            }
+        }
+    }
 }
 
 /// A Service as it was last seen.
@@ -63,14 +95,10 @@ struct Known {
     noticed: Option<Instant>,
     /// What it should show and did: whatever it shows after that, without anything else being wanted, another program wrote.
     settled: Option<Desired>,
-}
-
-/// What was last told to be wrong with a Service.
-#[derive(Default)]
-struct Complaint {
-    standing: Option<Event>,
-    /// How often something was told: a name for each telling that a restarted controller gives again.
-    tellings: u32,
+    /// When the last answer to a write of it came.
+    written: Option<Duration>,
+    /// Whether it was judged since this controller leads: what is wrong with it after that, it has seen happen.
+    judged: bool,
 }
 
 /// See the module.
@@ -78,11 +106,14 @@ pub struct Keeper {
     engine: Engine,
     class: Option<String>,
     namespace: Arc<str>,
+    /// What times are counted from.
+    clock: Instant,
     /// For the ConfigurationState's metadata: the own Pod.
     owner: Option<Value>,
     leading: bool,
     services: HashMap<ServiceKey, Known>,
-    complaints: HashMap<ServiceKey, Complaint>,
+    /// What is wrong with a Service, and was told.
+    complaints: HashMap<ServiceKey, Event>,
     rewrites: HashMap<ServiceKey, Rewrites>,
     /// Services that are left alone until then.
     left: BTreeSet<(Duration, ServiceKey)>,
@@ -93,19 +124,24 @@ pub struct Keeper {
     state: Option<Value>,
     outbox: Outbox<Target, Wanted>,
     events: u64,
+    /// How many of them wait; those that are being written come to a few more.
     events_waiting: usize,
+    /// Whether it was said since it leads that one was refused.
+    events_refused: bool,
     /// The last thing that kept a write from being done.
     trouble: Option<String>,
 }
 
 impl Keeper {
-    /// For services of this class; `namespace` is where configuration objects live. It doesn't lead.
-    pub fn new(mut engine: Engine, class: Option<String>, namespace: Arc<str>) -> Keeper {
+    /// For services of this class; `namespace` is where configuration objects live, and `clock` what times are counted from. It
+    /// doesn't lead.
+    pub fn new(mut engine: Engine, class: Option<String>, namespace: Arc<str>, clock: Instant) -> Keeper {
         engine.set_choosing(false);
         Keeper {
             engine,
             class,
             namespace,
+            clock,
             owner: None,
             leading: false,
             services: HashMap::new(),
@@ -119,6 +155,7 @@ impl Keeper {
             outbox: Outbox::new(WRITES),
             events: 0,
             events_waiting: 0,
+            events_refused: false,
             trouble: None,
         }
     }
@@ -181,6 +218,7 @@ impl Keeper {
             return Outcome::default();
         }
         self.leading = leading;
+        self.events_refused = false;
         if !leading {
             self.outbox.clear();
             self.left.clear();
@@ -189,6 +227,8 @@ impl Keeper {
             // Who leads now writes, and that is no rewriting.
             self.services.values_mut().for_each(|known| known.settled = None);
         }
+        // Who led before may have told what there is to tell now.
+        self.services.values_mut().for_each(|known| known.judged = false);
         let outcome = self.engine.set_choosing(leading);
         self.count_soon(now);
         let all = self.services.keys().cloned().collect();
@@ -244,9 +284,17 @@ impl Keeper {
             Answer::Unreachable(_) => Done::Unreachable,
         };
         self.tell_trouble(&target, &answer);
+        if let Wanted::Event(telling) = wanted {
+            self.told(target, *telling, &answer, done, now);
+            return (Outcome::default(), None);
+        }
         self.outbox.done(target.clone(), wanted.clone(), done, now);
-        let (Target::Service(key), Some((uid, events)), Answer::Written(object)) =
-            (target, wanted.service, answer)
+        if !self.leading {
+            // Who leads now writes it, where it still differs.
+            self.outbox.withdraw(&target);
+        }
+        let (Target::Service(key), Wanted::Service { uid, events, .. }, Answer::Written(object)) =
+            (target, wanted, answer)
         else {
             return (Outcome::default(), None);
         };
@@ -259,14 +307,14 @@ impl Keeper {
         for event in &events {
             info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
         }
-        let unique = version.to_string();
+        known.written = Some(now);
         let newer = is_newer(&version, &known.version);
         if newer {
             known.status = ServiceStatus::read(&object);
             known.version = version;
         }
         for event in events {
-            self.tell(&key, event, &unique);
+            self.tell(&key, event, Occasion::Seen(0));
         }
         let change = match manifest::object(object) {
             Ok(Some(object)) if newer => Some(SourceChange::Apply(object)),
@@ -278,6 +326,37 @@ impl Keeper {
         touched.insert(key);
         self.follow(&outcome, touched, now);
         (outcome, noticed)
+    }
+
+    /// An event was written, or not. It waits again unless that is done with, or would only go on: what it says the statuses say too.
+    fn told(&mut self, target: Target, mut telling: Telling, answer: &Answer, done: Done, now: Duration) {
+        let again = match answer {
+            Answer::Written(_) | Answer::Gone => false,
+            // Of an earlier process, or of a try of ours.
+            Answer::Conflict => match telling.event.occasion.next().filter(|_| !telling.unanswered) {
+                Some(occasion) => {
+                    telling.event.occasion = occasion;
+                    true
+                }
+                None => false,
+            },
+            Answer::Refused(_) => {
+                telling.refusals = telling.refusals.saturating_add(1);
+                telling.refusals < REFUSALS
+            }
+            Answer::Unreachable(_) => {
+                telling.unanswered = true;
+                true
+            }
+        };
+        let wanted = Wanted::Event(Box::new(telling));
+        self.outbox.done(target.clone(), wanted.clone(), done, now);
+        if again && self.leading {
+            self.outbox.put(target, wanted);
+            self.events_waiting = self.events_waiting.saturating_add(1);
+        } else {
+            self.outbox.withdraw(&target);
+        }
     }
 
     /// Whether that is news, and not from before our last write.
@@ -294,7 +373,13 @@ impl Keeper {
         match self.services.get_mut(key) {
             Some(known) if known.uid == seen.uid => {
                 if !is_newer(&seen.resource_version, &known.version) {
-                    return false;
+                    let asked = seen.listed.map(|asked| asked.saturating_duration_since(self.clock));
+                    let is_restored = asked.is_some_and(|asked| known.written.is_none_or(|at| at < asked));
+                    if !is_restored || seen.resource_version == known.version {
+                        return false;
+                    }
+                    // No other program has rewritten what differs from it now.
+                    known.settled = None;
                 }
                 known.version = seen.resource_version;
                 known.status = status;
@@ -306,6 +391,8 @@ impl Keeper {
                     status,
                     noticed: None,
                     settled: None,
+                    written: None,
+                    judged: false,
                 };
                 self.services.insert(key.clone(), known);
             }
@@ -370,8 +457,8 @@ impl Keeper {
                 }
                 let act = Act::Patch { name: key.name.clone(), patch: patch.into(), status: true };
                 let write = Write { kind: &SERVICE, namespace: key.namespace.clone(), act };
-                let service = Some((known.uid.clone(), events));
-                self.outbox.put(target, Wanted { write, service });
+                let uid = known.uid.clone();
+                self.outbox.put(target, Wanted::Service { write, uid, events });
             }
         }
         self.complain(key, standing);
@@ -379,24 +466,22 @@ impl Keeper {
 
     /// Tells what is wrong with a Service, where that is something else than before.
     fn complain(&mut self, key: &ServiceKey, standing: Option<Event>) {
-        if standing.is_none() && !self.complaints.contains_key(key) {
+        let Some(known) = self.services.get_mut(key) else { return };
+        let seen = std::mem::replace(&mut known.judged, true);
+        if self.complaints.get(key) == standing.as_ref() {
             return;
         }
-        let complaint = self.complaints.entry(key.clone()).or_default();
-        if complaint.standing == standing {
+        let Some(event) = standing else {
+            self.complaints.remove(key);
             return;
-        }
-        complaint.standing = standing.clone();
-        let Some(event) = standing else { return };
-        let unique = complaint.tellings.to_string();
-        complaint.tellings = complaint.tellings.saturating_add(1);
+        };
+        self.complaints.insert(key.clone(), event.clone());
         warn!(event = "allocationFailed", service = %key, reason = event.reason, error = %event.message, "no address, or not the one asked for");
-        self.tell(key, event, &unique);
+        self.tell(key, event, if seen { Occasion::Seen(0) } else { Occasion::Found });
     }
 
-    /// Has an event written. Those of one Service with the same words and the same `unique` are one: a restarted controller
-    /// doesn't repeat them.
-    fn tell(&mut self, key: &ServiceKey, event: Event, unique: &str) {
+    /// Has an event written.
+    fn tell(&mut self, key: &ServiceKey, event: Event, occasion: Occasion) {
         let Some(known) = self.services.get(key) else { return };
         if self.events_waiting >= EVENTS {
             return;
@@ -405,15 +490,14 @@ impl Keeper {
             service: key.clone(),
             uid: Some(known.uid.clone()),
             version: Some(known.version.clone()),
-            unique: ServiceEvent::unique_of((&known.uid, event.reason, &*event.message, unique)),
+            occasion,
             event,
             at: Timestamp::now(),
         };
-        let act = Act::Create(event.object(REPORTER).into());
-        let write = Write { kind: &EVENT, namespace: key.namespace.clone(), act };
         self.events = self.events.wrapping_add(1);
         self.events_waiting = self.events_waiting.saturating_add(1);
-        self.outbox.put(Target::Event(self.events), Wanted { write, service: None });
+        let telling = Telling { event, refusals: 0, unanswered: false };
+        self.outbox.put(Target::Event(self.events), Wanted::Event(Box::new(telling)));
     }
 
     fn count_soon(&mut self, now: Duration) {
@@ -436,7 +520,7 @@ impl Keeper {
             let act =
                 Act::Patch { name: name.clone(), patch: json!({ "status": status }).into(), status: true };
             let write = Write { kind: &IP_ADDRESS_POOL, namespace: self.namespace.clone(), act };
-            self.outbox.put(target, Wanted { write, service: None });
+            self.outbox.put(target, Wanted::Other(write));
         }
     }
 
@@ -472,11 +556,17 @@ impl Keeper {
             }
         };
         let write = Write { kind: &CONFIGURATION_STATE, namespace: self.namespace.clone(), act };
-        self.outbox.put(Target::State, Wanted { write, service: None });
+        self.outbox.put(Target::State, Wanted::Other(write));
     }
 
-    /// Logs that writes fail, and that they don't any more; each thing once.
+    /// Logs that writes fail, and that they don't any more; each thing once, and of refused events the first: the words name each.
     fn tell_trouble(&mut self, target: &Target, answer: &Answer) {
+        if let (Target::Event(_), Answer::Refused(why)) = (target, answer) {
+            if !std::mem::replace(&mut self.events_refused, true) {
+                warn!(event = "eventRefused", error = %why, "events are given up after {REFUSALS} tries; this is said once");
+            }
+            return;
+        }
         let what = match target {
             Target::Service(_) => "services/status",
             Target::Pool(_) => "ipaddresspools/status",

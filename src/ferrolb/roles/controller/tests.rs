@@ -140,6 +140,35 @@ async fn what_happened_while_the_api_server_was_away_is_made_up_for() {
 }
 
 #[tokio::test]
+async fn a_leader_goes_on_after_the_api_servers_data_was_restored() {
+    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/ferrolb-controller";
+    let mut fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    put_service(&fake, "a");
+    let controller = start(&fake);
+    until("the Lease is held", || fake.get(LEASE).is_some()).await;
+    let backup = fake.backup();
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    // Versions go on, by more than what is written after the restoration.
+    for _ in 0..500 {
+        put_pool(&fake, "192.0.2.0/28");
+    }
+    let edited = fake.get(&format!("{SERVICES}/a")).expect("it is there");
+    fake.put(&format!("{SERVICES}/a"), edited);
+    let renewed = |fake: &Fake| fake.get(LEASE).map(|lease| lease["spec"]["renewTime"].clone());
+    let held = renewed(&fake);
+    until("the Lease is renewed", || renewed(&fake) != held).await;
+    fake.restore(backup).await;
+    put_service(&fake, "b");
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    until("a has one again", || ip(&fake, "a").is_some()).await;
+    until("the Lease is renewed again", || renewed(&fake) != held).await;
+    controller.stop().await;
+    // Whoever ends gives up only what is his.
+    assert_eq!(fake.get(LEASE).map(|lease| lease["spec"]["holderIdentity"].clone()), Some("".into()));
+}
+
+#[tokio::test]
 async fn what_is_refused_is_tried_again_and_the_others_are_served() {
     let fake = Fake::start().await;
     put_pool(&fake, "192.0.2.0/28");

@@ -18,6 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Api {
     objects: BTreeMap<(Kind, String), Value>,
     version: u64,
+    /// The Events that there are: names and messages.
+    events: BTreeMap<String, String>,
     /// All that was written, one word each.
     writes: Vec<String>,
 }
@@ -42,7 +44,12 @@ impl Api {
             _ => "event".to_owned(),
         };
         self.writes.push(what);
-        let Some(kind) = kind else { return Wrote::Gone };
+        if let Write::Event { event, body } = write {
+            let name = body.value()["metadata"]["name"].to_string();
+            let there = self.events.insert(name, event.event.message.to_string());
+            return if there.is_some() { Wrote::Told } else { Wrote::Failed };
+        }
+        let Some(kind) = kind else { return Wrote::Failed };
         match write {
             Write::Create { body, .. } => {
                 let body = body.value();
@@ -62,7 +69,7 @@ impl Api {
                 self.objects.remove(&(kind, name.to_string())).unwrap();
                 Wrote::Gone
             }
-            Write::Event { .. } => Wrote::Gone,
+            Write::Event { .. } => Wrote::Failed,
         }
     }
 
@@ -335,4 +342,70 @@ fn claims_of_an_earlier_life_stand_until_it_is_known_who_is_alive() {
     life.reports.layer2_settled();
     life.run(&mut api, SECOND);
     assert_eq!(api.writes, ["delete ServiceL2Status"]);
+}
+
+/// A life in which this node is to answer for all addresses, on an interface that may be there or not.
+fn answering(now: Instant, api: &Api) -> Life {
+    let mut life = Life::begin(now);
+    life.list(api);
+    let object = json!({"apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
+        "metadata": {"name": "l2", "namespace": "metallb-system"}, "spec": {"interfaces": ["lan"]}});
+    let change = SourceChange::Apply(manifest::object(object).unwrap().unwrap());
+    let outcome = life.engine.apply(vec![change], None);
+    life.reports.layer2_decided(&life.engine, &outcome);
+    life.live(&["n1"]);
+    life
+}
+
+impl Life {
+    /// These nodes are alive on layer 2.
+    fn live(&mut self, nodes: &[&str]) {
+        let outcome = self.engine.set_live(Some(nodes.iter().map(|node| NodeName::new(node)).collect()));
+        self.reports.layer2_decided(&self.engine, &outcome);
+    }
+
+    /// No interface answers for `web`; how many Events say so by now.
+    fn dark(&mut self, api: &mut Api, from_the_first: bool) -> usize {
+        let wanted = InterfaceSet::Only(["lan".into()].into());
+        let address = "192.0.2.1".parse().unwrap();
+        let event = layer2::Event::NoInterface { address, wanted, from_the_first };
+        self.reports.layer2_happened(&self.engine, &event);
+        self.run(api, SECOND);
+        api.events.values().filter(|message| message.contains("absent")).count()
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_told_of_each_time_that_it_goes_and_not_by_a_restart() {
+    let (mut api, first) = settled();
+    let mut before = answering(first.now, &api);
+    assert_eq!(before.dark(&mut api, true), 1);
+    // It came and went.
+    assert_eq!(before.dark(&mut api, false), 2);
+    let mut life = answering(before.now, &api);
+    assert_eq!(life.dark(&mut api, true), 2, "found as it was");
+    assert_eq!(life.dark(&mut api, false), 3);
+    // Another node had it in between.
+    life.live(&[]);
+    life.live(&["n1"]);
+    assert_eq!(life.dark(&mut api, true), 4);
+    for _ in 0..20 {
+        life.dark(&mut api, false);
+    }
+    assert_eq!(life.dark(&mut api, false), 10, "a flapping one floods nobody");
+}
+
+#[test]
+fn whoever_tells_next_that_no_node_announces_a_service_tells_no_second_event() {
+    let (mut api, first) = settled();
+    let why = vec![(ferrolb_core::decide::Protocol::Bgp, ferrolb_core::decide::Reason::NoEndpoints)];
+    let mut told = |stood| {
+        let mut life = Life::begin(first.now);
+        life.list(&api);
+        let service = ServiceKey::new("default", "web");
+        life.reports.not_announced(&Telling { service, why: why.clone(), stood });
+        life.run(&mut api, SECOND);
+        api.events.values().filter(|message| message.starts_with("no node announces it")).count()
+    };
+    assert_eq!([told(true), told(true), told(false), told(false), told(true)], [1, 1, 2, 3, 3]);
 }

@@ -286,6 +286,7 @@ impl Sides {
         }
         // The last word on each status object; `None`: it is gone.
         let mut objects: BTreeMap<(report::Kind, Arc<str>), Option<Object>> = BTreeMap::new();
+        let mut relisted: BTreeSet<(report::Kind, Arc<str>)> = BTreeSet::new();
         for Side { kind, name: (namespace, name), seen } in self.sides {
             if *kind == kinds::SERVICE {
                 let key = ServiceKey::of(namespace, name);
@@ -311,6 +312,9 @@ impl Sides {
                     // In memory once: the watch keeps it too.
                     object.name = name.clone();
                 }
+                if seen.is_some_and(|seen| seen.listed.is_some()) {
+                    relisted.insert((of, name.clone()));
+                }
                 objects.insert((of, name), object);
             }
         }
@@ -318,8 +322,11 @@ impl Sides {
             let of_kind = objects.extract_if(.., |(of, _), _| *of == kind);
             reports.listed(kind, of_kind.filter_map(|(_, object)| object).collect());
         }
-        for ((kind, name), object) in objects {
+        for (key, object) in objects {
+            let is_listed = relisted.contains(&key);
+            let (kind, name) = key;
             match object {
+                Some(object) if is_listed => reports.ledger().saw_listed(kind, object),
                 Some(object) => reports.ledger().saw(kind, object),
                 None => reports.ledger().gone(kind, &name),
             }

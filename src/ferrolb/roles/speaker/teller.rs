@@ -37,6 +37,8 @@ pub struct Teller {
     clock: Instant,
     election: Election,
     under_way: Option<BoxFuture<'static, Answer>>,
+    /// When the Lease was asked for, where that is what is under way.
+    asked: Option<Duration>,
     /// When the election wants to be asked again.
     wake: Option<Instant>,
     telling: bool,
@@ -58,6 +60,7 @@ impl Teller {
             clock: Instant::now(),
             election: Election::new(node.as_str(), TIMING),
             under_way: None,
+            asked: None,
             wake: None,
             telling: false,
             unannounced: Unannounced::default(),
@@ -69,8 +72,13 @@ impl Teller {
 
     /// The Lease was seen; `None`: there is none.
     pub fn saw(&mut self, lease: Option<&Seen>) {
+        let now = self.clock.elapsed();
+        let asked = lease.and_then(|seen| seen.listed);
         let lease = lease.map(|seen| Lease::read(&seen.resource_version, &seen.kept.value()));
-        self.election.observe(lease, self.clock.elapsed());
+        match asked {
+            Some(asked) => self.election.listed(lease, asked.saturating_duration_since(self.clock), now),
+            None => self.election.observe(lease, now),
+        }
     }
 
     /// Does what is due for the Lease; whether this speaker is the one that tells.
@@ -91,9 +99,7 @@ impl Teller {
                 }
             };
             if let Some(act) = act {
-                let write = Write { kind: &LEASE, namespace: self.namespace.clone(), act };
-                let client = self.client.clone();
-                self.under_way = Some(Box::pin(async move { write.perform(&client).await }));
+                self.begin(act);
             }
         }
         let tells = self.election.leads(now);
@@ -106,6 +112,12 @@ impl Teller {
             }
         }
         tells
+    }
+
+    fn begin(&mut self, act: Act) {
+        let write = Write { kind: &LEASE, namespace: self.namespace.clone(), act };
+        let client = self.client.clone();
+        self.under_way = Some(Box::pin(async move { write.perform(&client).await }));
     }
 
     /// Something was decided.
@@ -151,15 +163,26 @@ impl Teller {
         let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
         let answer = under_way.await;
         self.under_way = None;
-        match answer {
-            Answer::Written(object) => {
+        let now = self.clock.elapsed();
+        match (answer, self.asked.take()) {
+            (Answer::Written(object), None) => {
                 self.refused = false;
-                let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-                let spec = object.get("spec").cloned().unwrap_or_default();
-                self.election.wrote(Lease::read(version.unwrap_or_default(), &spec), self.clock.elapsed());
+                self.election.wrote(read(&object), now);
             }
-            answer => {
-                // Another one may have been faster.
+            // Another one was faster, or the API server's data is an older one. Until that is known nothing else is tried.
+            (Answer::Conflict, None) => {
+                self.asked = Some(now);
+                self.begin(Act::Find(NAME.into()));
+            }
+            (Answer::Written(object), Some(asked)) => {
+                self.election.failed();
+                self.election.listed(Some(read(&object)), asked, now);
+            }
+            (Answer::Gone, Some(asked)) => {
+                self.election.failed();
+                self.election.listed(None, asked, now);
+            }
+            (answer, _) => {
                 if matches!(answer, Answer::Refused(_)) && !self.refused {
                     self.refused = true;
                     warn!(event = "leaseRefused", lease = NAME, answer = %answer, "Services that no node announces aren't told of by this speaker");
@@ -168,4 +191,9 @@ impl Teller {
             }
         }
     }
+}
+
+fn read(object: &Value) -> Lease {
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    Lease::read(version.unwrap_or_default(), object.get("spec").unwrap_or(&Value::Null))
 }

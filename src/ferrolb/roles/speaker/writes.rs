@@ -81,7 +81,7 @@ impl Writes {
             None => (&kinds::EVENT, &self.namespace),
         };
         let (namespace, act) = match write {
-            report::Write::Event { namespace, body } => (namespace, Act::Create(body.clone())),
+            report::Write::Event { event, body } => (&event.service.namespace, Act::Create(body.clone())),
             report::Write::Create { body, .. } => (namespace, Act::Create(body.clone())),
             report::Write::Status { name, patch, .. } => {
                 (namespace, Act::Patch { name: name.clone(), patch: patch.clone(), status: true })
@@ -110,6 +110,7 @@ fn outcome(write: &report::Write, answer: Answer) -> Outcome {
             Answer::Written(value),
         ) => Object::read(subject.kind(), &value).map_or(Outcome::Failed, Outcome::Stands),
         (report::Write::Create { .. }, Answer::Gone) => Outcome::Unserved,
+        (report::Write::Event { .. }, Answer::Conflict) => Outcome::Told,
         // Under that name there is another object by now.
         (report::Write::Delete { .. }, Answer::Written(_) | Answer::Conflict)
         | (report::Write::Delete { .. } | report::Write::Status { .. }, Answer::Gone) => Outcome::Gone,

@@ -155,6 +155,23 @@ impl Fake {
         self.state().held.remove(prefix);
     }
 
+    /// What there is and how far its versions have come, for [`restore`](Fake::restore).
+    pub fn backup(&self) -> (u64, BTreeMap<String, Value>) {
+        let state = self.state();
+        (state.version, state.objects.clone())
+    }
+
+    /// It has this again, and is stopped in between as it has to be.
+    pub async fn restore(&mut self, (version, objects): (u64, BTreeMap<String, Value>)) {
+        self.stop();
+        {
+            let mut state = self.state();
+            (state.version, state.objects) = (version, objects);
+            state.log.clear();
+        }
+        self.resume().await;
+    }
+
     /// What happened so far can't be watched any more: whoever comes back has to list.
     pub fn forget(&self) {
         let mut state = self.state();
@@ -336,6 +353,9 @@ fn watch(state: &mut State, path: &str, field: &str, since: u64) -> Response<Bod
         let gone = status(410);
         let line = format!("{}\n", json!({ "type": "ERROR", "object": gone }));
         return stream(futures::stream::iter([line]).boxed());
+    }
+    if since > state.version {
+        return refusal(504);
     }
     for event in state.log.iter().filter(|(version, ..)| *version > since) {
         let _ = sender.send(event.clone());

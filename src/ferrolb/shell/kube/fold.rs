@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ferrolb_core::engine::SourceChange;
 use ferrolb_core::manifest;
@@ -28,6 +29,8 @@ pub struct Seen {
     pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub resource_version: Arc<str>,
+    /// When it was asked for all there is, where that is how it was seen: it is so then, whatever was known before.
+    pub listed: Option<Instant>,
     /// What the watch's `keep` made of it.
     pub kept: Json,
 }
@@ -64,8 +67,9 @@ pub struct Folder {
     there: HashMap<Arc<str>, HashSet<Arc<str>>>,
     /// What is wrong with those of them that can't be read.
     wrong: HashMap<Name, String>,
-    /// The list that is coming in.
+    /// The list that is coming in, and when it was asked for.
     listed: Vec<Read>,
+    asked: Option<Instant>,
     common: Common,
 }
 
@@ -77,13 +81,15 @@ impl Folder {
             there: HashMap::new(),
             wrong: HashMap::new(),
             listed: Vec::new(),
+            asked: None,
             common: Common::default(),
         }
     }
 
-    /// A list begins. One that was begun before is void.
-    pub fn list_begins(&mut self) {
+    /// A list is asked for. One that was begun before is void.
+    pub fn list_begins(&mut self, asked: Instant) {
         self.listed.clear();
+        self.asked = Some(asked);
     }
 
     /// An object of the list.
@@ -95,6 +101,7 @@ impl Folder {
     /// The list is complete.
     pub fn list_ends(&mut self) -> Vec<Folded> {
         let listed = std::mem::take(&mut self.listed);
+        self.asked = None;
         let names: HashSet<&Name> = listed.iter().map(|read| &read.name).collect();
         let there =
             self.there.iter().flat_map(|(namespace, names)| names.iter().map(move |name| (namespace, name)));
@@ -121,7 +128,7 @@ impl Folder {
 
     /// All objects are gone.
     pub fn clear(&mut self) -> Vec<Folded> {
-        self.list_begins();
+        self.listed.clear();
         self.list_ends()
     }
 
@@ -158,6 +165,7 @@ impl Folder {
             Some(Seen {
                 uid: text("uid").into(),
                 resource_version: text("resourceVersion").into(),
+                listed: self.asked,
                 kept: keep(&object).into(),
             })
         });
@@ -264,7 +272,7 @@ mod tests {
     }
 
     fn list(folder: &mut Folder, objects: impl IntoIterator<Item = Value>) -> Vec<Folded> {
-        folder.list_begins();
+        folder.list_begins(Instant::now());
         objects.into_iter().for_each(|object| folder.listed(object));
         folder.list_ends()
     }
@@ -282,7 +290,7 @@ mod tests {
     fn a_list_that_breaks_off_changes_nothing() {
         let mut folder = Folder::new(Watch::all(&SERVICE));
         list(&mut folder, [good("a")]);
-        folder.list_begins();
+        folder.list_begins(Instant::now());
         folder.listed(good("b"));
         assert_eq!(told(&list(&mut folder, [good("a")])), ["+a"]);
         assert_eq!(told(&folder.clear()), ["-a"]);
@@ -330,6 +338,22 @@ mod tests {
         assert_eq!(seen.kept.value(), json!({ "assignedIPv4": 5 }));
         let gone = folder.deleted(&pool("3", 5)).expect("a change");
         assert_eq!(gone.side, Some(None));
+    }
+
+    #[test]
+    fn what_was_seen_in_a_list_says_when_that_was_asked_for() {
+        let mut folder = Folder::new(Watch::all(&SERVICE).aside(|_| Value::Null));
+        let listed = |folded: Vec<Folded>| {
+            let seen = folded.into_iter().map(|f| f.side.flatten().expect("kept").listed);
+            seen.collect::<Vec<_>>()
+        };
+        let start = Instant::now();
+        for asked in [start, start + std::time::Duration::from_secs(1)] {
+            folder.list_begins(asked);
+            folder.listed(good("a"));
+            assert_eq!(listed(folder.list_ends()), [Some(asked)]);
+            assert_eq!(listed(folder.applied(good("a")).into_iter().collect()), [None]);
+        }
     }
 
     #[test]

@@ -218,9 +218,13 @@ impl Pending {
             place.change = Some(self.changes.len());
             self.changes.push(Some(change));
         }
-        if let Some(seen) = side {
+        if let Some(mut seen) = side {
             if let Some(earlier) = place.side.and_then(|at| self.sides.get_mut(at)) {
-                *earlier = None;
+                // What comes after a list counts as that does, whatever was known before.
+                let earlier = earlier.take().and_then(|side| side.seen);
+                if let (Some(seen), Some(earlier)) = (&mut seen, earlier) {
+                    seen.listed = seen.listed.or(earlier.listed);
+                }
             }
             place.side = Some(self.sides.len());
             self.sides.push(Some(Side { kind, name: name.clone(), seen }));

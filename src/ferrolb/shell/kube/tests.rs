@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::fake::Fake;
 use super::kinds::{IP_ADDRESS_POOL, NAMESPACE, SERVICE};
 use super::standing::Standing;
-use super::{Batch, Source, Watch, Watches};
+use super::{Act, Answer, Batch, Source, Watch, Watches, Write};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -228,4 +228,20 @@ async fn a_watch_that_is_forgotten_says_nothing_more() {
         put_service(&fake, name);
         assert_eq!(told(&next(&mut source).await), [format!("+Service default/{name}")]);
     }
+}
+
+#[tokio::test]
+async fn an_object_is_found_by_its_name_in_a_list() {
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_service(&fake, "b");
+    let find = |name: &str| {
+        let write = Write { kind: &SERVICE, namespace: "default".into(), act: Act::Find(name.into()) };
+        let client = fake.client();
+        async move { write.perform(&client).await }
+    };
+    let Answer::Written(found) = find("b").await else { panic!("it is there") };
+    assert_eq!(found["metadata"]["name"], "b");
+    assert!(found["metadata"]["resourceVersion"].is_string());
+    assert_eq!(find("c").await, Answer::Gone);
 }

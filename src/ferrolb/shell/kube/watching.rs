@@ -134,9 +134,9 @@ impl Task {
         progress: &mut Progress,
     ) -> Result<ControlFlow<()>, Closed> {
         match event {
-            // It says nothing of the API server yet.
+            // It says nothing of the API server yet, which is asked next.
             Event::Init => {
-                folder.list_begins();
+                folder.list_begins(Instant::now());
                 return Ok(ControlFlow::Continue(()));
             }
             Event::InitApply(object) => folder.listed(object.value()),

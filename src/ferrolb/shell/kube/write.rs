@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::types::{Json, Uid};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::discovery::Scope;
-use kube::{Client, Error};
+use kube::{Client, Error, Resource};
 use serde_json::Value;
 
 use super::kinds::Kind;
@@ -42,6 +42,8 @@ pub enum Act {
     },
     /// Read the object of this name: nothing is written, and the answer is as if it had been.
     Read(Arc<str>),
+    /// The same by a list, of kinds that may be listed and not read.
+    Find(Arc<str>),
     /// Create this object.
     Create(Json),
     /// Merge this into the object of this name. With a `metadata.resourceVersion` in it only if the object has that.
@@ -85,7 +87,8 @@ impl Write {
     /// Writes it, within a few seconds.
     pub async fn perform(&self, client: &Client) -> Answer {
         match tokio::time::timeout(PATIENCE, self.ask(client)).await {
-            Ok(Ok(object)) => Answer::Written(object.value()),
+            Ok(Ok(Some(object))) => Answer::Written(object.value()),
+            Ok(Ok(None)) => Answer::Gone,
             Ok(Err(Error::Api(status))) => match status.code {
                 404 | 410 => Answer::Gone,
                 409 => Answer::Conflict,
@@ -97,14 +100,19 @@ impl Write {
         }
     }
 
-    async fn ask(&self, client: &Client) -> Result<Raw<false>, Error> {
+    async fn ask(&self, client: &Client) -> Result<Option<Raw<false>>, Error> {
         let scope = if self.kind.namespaced { Scope::Namespaced } else { Scope::Cluster };
         let mut api = Api::<Raw<false>>::dynamic(client.clone(), &self.kind.api_resource(), &scope);
         if !self.namespace.is_empty() {
             api = api.constrain(&self.namespace);
         }
         let manager = Some(MANAGER.to_owned());
-        match &self.act {
+        let object = match &self.act {
+            Act::Find(name) => {
+                let list = api.list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
+                let is_it = |object: &Raw<false>| object.meta().name.as_deref() == Some(&**name);
+                return Ok(list.items.into_iter().find(is_it));
+            }
             Act::Read(name) => api.get(name).await,
             Act::Delete { name, uid } => {
                 let preconditions = Preconditions { uid: Some(uid.to_string()), ..Preconditions::default() };
@@ -126,6 +134,7 @@ impl Write {
                     api.patch(name, &parameters, &Patch::Merge(&patch)).await
                 }
             }
-        }
+        };
+        object.map(Some)
     }
 }

@@ -4,6 +4,7 @@ use ferrolb_core::alloc::{Allocator, Mode};
 use ferrolb_core::config::LastValid;
 use ferrolb_core::decide::Options;
 use ferrolb_core::engine::EngineOptions;
+use ferrolb_core::event::SAME_WORDS;
 use ferrolb_core::types::NodeName;
 
 use super::*;
@@ -18,14 +19,19 @@ const NS: &str = "metallb-system";
 struct Lab {
     keeper: Keeper,
     now: Duration,
+    clock: Instant,
     version: u64,
     objects: BTreeMap<(&'static str, String), Value>,
     folders: Vec<(&'static Kind, Folder)>,
+    /// What is said to whoever would make an Event, but yes.
+    no_events: Option<Answer>,
+    /// The Events that there are: names and messages.
+    events: BTreeMap<String, String>,
     /// All writes that were answered.
     written: Vec<(Target, Write)>,
 }
 
-fn keeper() -> Keeper {
+fn keeper(clock: Instant) -> Keeper {
     let options = EngineOptions {
         system_namespace: NS.into(),
         class: None,
@@ -37,7 +43,7 @@ fn keeper() -> Keeper {
     };
     let engine =
         Engine::new(options, Allocator::new(Mode::Allocate, None), LastValid::new(), BTreeMap::new());
-    Keeper::new(engine, None, NS.into())
+    Keeper::new(engine, None, NS.into(), clock)
 }
 
 fn service(name: &str) -> Value {
@@ -66,12 +72,16 @@ impl Lab {
             Watch::within(&IP_ADDRESS_POOL, &ns).keeping(status),
             Watch::within(&CONFIGURATION_STATE, &ns).aside(status),
         ];
+        let clock = Instant::now();
         Lab {
-            keeper: keeper(),
+            keeper: keeper(clock),
             now: Duration::from_secs(100),
+            clock,
             version: 1,
             objects: BTreeMap::new(),
             folders: watches.into_iter().map(|w| (w.kind, Folder::new(w))).collect(),
+            no_events: None,
+            events: BTreeMap::new(),
             written: vec![],
         }
     }
@@ -107,6 +117,15 @@ impl Lab {
         self.take(kind, folded);
     }
 
+    /// Has the watch of Services list what there is, as it was when that was asked for.
+    fn list(&mut self, asked: Duration, services: Vec<Value>) {
+        let folder = &mut self.folders[0].1;
+        folder.list_begins(self.clock + asked);
+        services.into_iter().for_each(|service| folder.listed(service));
+        let folded = folder.list_ends();
+        self.take(&SERVICE, folded);
+    }
+
     fn delete(&mut self, name: &str) {
         let object = self.objects.remove(&("Service", name.to_owned())).expect("it is there");
         let folded = self.folders[0].1.deleted(&object).into_iter().collect();
@@ -135,8 +154,9 @@ impl Lab {
         loop {
             self.keeper.tick(self.now, BTreeMap::new);
             let Some((target, wanted)) = self.keeper.due(self.now) else { return };
-            let answer = self.answer(&wanted.write);
-            self.written.push((target.clone(), wanted.write.clone()));
+            let write = wanted.write().into_owned();
+            let answer = self.answer(&write);
+            self.written.push((target.clone(), write));
             let object = match &answer {
                 Answer::Written(object) if target_is_heard(&target) => Some(object.clone()),
                 _ => None,
@@ -150,8 +170,19 @@ impl Lab {
 
     fn answer(&mut self, write: &Write) -> Answer {
         match &write.act {
-            Act::Read(_) | Act::Delete { .. } => Answer::Gone,
-            Act::Create(object) if write.kind == &EVENT => Answer::Written(object.value()),
+            Act::Read(_) | Act::Find(_) | Act::Delete { .. } => Answer::Gone,
+            Act::Create(object) if write.kind == &EVENT => {
+                if let Some(answer) = &self.no_events {
+                    return answer.clone();
+                }
+                let object = object.value();
+                let text = |value: &Value| value.as_str().expect("a text").to_owned();
+                let (name, message) = (text(&object["metadata"]["name"]), text(&object["message"]));
+                if self.events.insert(name, message).is_some() {
+                    return Answer::Conflict;
+                }
+                Answer::Written(object)
+            }
             Act::Create(object) => Answer::Written(self.store(object.value())),
             Act::Patch { name, patch, .. } => {
                 let patch = patch.value();
@@ -171,6 +202,32 @@ impl Lab {
     fn lead(&mut self) {
         self.keeper.lead(true, self.now);
         self.run();
+    }
+
+    /// Another controller leads after this one.
+    fn successor(&self) -> Lab {
+        let mut next = Lab { version: self.version, events: self.events.clone(), ..Lab::new() };
+        next.objects = self.objects.clone();
+        for object in self.objects.values() {
+            next.hear(object);
+        }
+        next.lead();
+        next
+    }
+
+    /// Has the Service ask for a pool that isn't there, or for none.
+    fn ask_for_pool(&mut self, name: &str, pool: Option<&str>) {
+        self.edit(name, |s| {
+            let annotations = s["metadata"]["annotations"].as_object_mut().expect("it has some");
+            annotations.remove("metallb.io/address-pool");
+            annotations.extend(pool.map(|pool| ("metallb.io/address-pool".to_owned(), pool.into())));
+        });
+        self.run();
+    }
+
+    /// How many Events name that pool.
+    fn told_of(&self, pool: &str) -> usize {
+        self.events.values().filter(|message| message.contains(pool)).count()
     }
 
     /// How often each kind of thing was written since the last time: services, and the events' reasons.
@@ -256,6 +313,75 @@ fn a_restart_writes_nothing_and_tells_nothing_again() {
 }
 
 #[test]
+fn what_stands_is_not_told_again_by_who_leads_next_whatever_was_told_before_it() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    for pool in ["pool-a", "pool-b", "pool-a"] {
+        lab.ask_for_pool("web", Some(pool));
+    }
+    assert_eq!((lab.told_of("pool-a"), lab.told_of("pool-b")), (2, 1));
+    let mut next = lab.successor();
+    assert_eq!(next.events, lab.events);
+    // What the next one sees happen it tells, though the same was told before.
+    next.ask_for_pool("web", Some("pool-b"));
+    assert_eq!((next.told_of("pool-a"), next.told_of("pool-b")), (2, 2));
+    // One that has led before, and does again, finds what happened in between.
+    lab.keeper.lead(false, lab.now);
+    lab.events = next.events.clone();
+    lab.version = next.version;
+    let web = next.objects[&("Service", "web".to_owned())].clone();
+    lab.put(web);
+    lab.lead();
+    assert_eq!(lab.events, next.events);
+}
+
+#[test]
+fn what_comes_back_is_told_again_and_a_flapping_service_some_times() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.ask_for_pool("web", Some("pool-x"));
+    lab.ask_for_pool("web", None);
+    assert_eq!(lab.told_of("pool-x"), 1);
+    let mut next = lab.successor();
+    for flaps in 0..2 * usize::from(SAME_WORDS) {
+        next.ask_for_pool("web", Some("pool-x"));
+        assert_eq!(next.told_of("pool-x"), (flaps + 2).min(SAME_WORDS.into()));
+        next.ask_for_pool("web", None);
+    }
+    assert_eq!((next.keeper.outbox.len(), next.keeper.events_waiting), (0, 0));
+}
+
+#[test]
+fn an_event_that_may_have_been_written_is_not_told_twice() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.no_events = Some(Answer::Unreachable("no answer in time".to_owned()));
+    lab.put(service("web"));
+    lab.run();
+    let telling = lab.written.iter().find_map(|(_, write)| match &write.act {
+        Act::Create(object) if write.kind == &EVENT => Some(object.value()),
+        _ => None,
+    });
+    lab.no_events = None;
+    // It was.
+    lab.answer(&Write {
+        kind: &EVENT,
+        namespace: "default".into(),
+        act: Act::Create(telling.expect("tried").into()),
+    });
+    lab.now += Duration::from_secs(10);
+    lab.run();
+    assert_eq!(lab.events.len(), 1);
+}
+
+#[test]
 fn a_freed_address_goes_to_who_waits_at_once() {
     let mut lab = Lab::new();
     lab.put(pool("p", "192.0.2.7/32"));
@@ -322,6 +448,37 @@ fn an_old_word_of_a_watch_after_our_write_is_passed_over() {
 }
 
 #[test]
+fn a_list_of_restored_services_counts_though_their_versions_have_gone_back() {
+    let mut lab = Lab::new();
+    lab.version = 1_000;
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    let before = lab.objects[&("Service", "web".to_owned())].clone();
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    lab.writes();
+    // A list that was asked for before our write is an old word as well.
+    lab.list(lab.now, vec![before]);
+    lab.run();
+    assert_eq!(lab.writes(), (vec![], vec![]));
+    // The API server's data is restored from a backup of before the Service had an address, and the Events are gone.
+    lab.events.clear();
+    lab.now += Duration::from_secs(60);
+    lab.version = 7;
+    let restored = lab.store(service("web"));
+    lab.list(lab.now - Duration::from_secs(1), vec![restored]);
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.0");
+    let (services, events) = lab.writes();
+    assert_eq!((services, events), (texts(&["web"]), texts(&["IPAllocated"])), "and nobody overwrote it");
+    // And so with what happens to it after that.
+    lab.edit("web", |s| s["metadata"]["annotations"] = json!({ "metallb.io/loadBalancerIPs": "192.0.2.9" }));
+    lab.run();
+    assert_eq!(lab.ip("web"), "192.0.2.9");
+}
+
+#[test]
 fn a_conflict_is_written_again_with_what_is_there_now() {
     let mut lab = Lab::new();
     lab.put(pool("p", "192.0.2.0/28"));
@@ -385,7 +542,7 @@ fn counters_are_written_once_a_second_at_most_and_only_where_they_differ() {
         lab.keeper.tick(lab.now, || counters(1 + i64::from(i) / 20));
         while let Some((target, wanted)) = lab.keeper.due(lab.now) {
             written += usize::from(matches!(target, Target::Pool(_)));
-            let answer = lab.answer(&wanted.write);
+            let answer = lab.answer(&wanted.write());
             let object = answer.clone();
             lab.keeper.done(target.clone(), wanted, answer, lab.now);
             if let (Answer::Written(object), true) = (object, target_is_heard(&target)) {
@@ -434,4 +591,49 @@ fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
     let visited = lab.keeper.engine().allocator().visited() - before;
     assert!(visited <= 2, "{visited} visits for one service");
     assert_eq!(lab.writes().0, ["one-more"]);
+}
+
+#[test]
+fn refused_events_are_given_up_and_do_not_keep_later_ones_from_being_told() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "198.18.0.0/16"));
+    lab.lead();
+    lab.writes();
+    lab.no_events = Some(Answer::Refused("exceeded quota".to_owned()));
+    lab.put(service("web"));
+    for _ in 0..60 {
+        lab.run();
+        lab.now += Duration::from_secs(1);
+    }
+    assert_eq!(lab.writes().1, texts(&["IPAllocated"; REFUSALS as usize]));
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (0, 0));
+    lab.no_events = None;
+    lab.put(service("shop"));
+    lab.run();
+    assert_eq!(lab.writes().1, texts(&["IPAllocated"]));
+}
+
+#[test]
+fn the_events_that_wait_are_counted_right_while_nobody_answers_and_are_bounded() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.no_events = Some(Answer::Unreachable("away".to_owned()));
+    let key = ServiceKey::new("default", "web");
+    for round in 0..EVENTS + 100 {
+        lab.keeper.tell(&key, Event::normal("IPAllocated", "assigned"), Occasion::Seen(0));
+        if round % 100 == 0 {
+            lab.now += Duration::from_secs(10);
+            lab.run();
+        }
+    }
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (EVENTS, EVENTS));
+    // What is under way when this one leads no more isn't taken up again.
+    lab.now += Duration::from_secs(10);
+    let (target, wanted) = lab.keeper.due(lab.now).expect("one is tried");
+    lab.keeper.lead(false, lab.now);
+    lab.keeper.done(target, wanted, Answer::Refused("no".to_owned()), lab.now);
+    assert_eq!((lab.keeper.outbox.len(), lab.keeper.events_waiting), (0, 0));
 }

@@ -10,7 +10,8 @@
         R requests a second, in turn from N fixed ports, each a flow of its own. Prints one JSON line a request:
         {"at": start, "flow": number, "node": name or null, "ms": duration}; `at` is the machine's monotonic clock.
 
-A request that isn't answered within half a second counts as lost, and is never repeated.
+A request that isn't answered within half a second counts as lost, and is never repeated. `spread`, which asks for much at once, has
+more patience: it is about who answers.
 
 `watch` asks over UDP, because a router in a network namespace of the same machine doesn't tell TCP
 connections apart by their ports: it takes the hash that the kernel gave the client's socket, which is
@@ -26,6 +27,7 @@ import sys
 import time
 
 LOST_SECONDS = 0.5
+SPREAD_SECONDS = 3.0
 PARALLEL = 32
 PORT = 80
 FIRST_PORT = 20000
@@ -66,7 +68,7 @@ async def _spread(target, options):
 
     async def one(flow):
         async with gate:
-            return await _ask(target, FIRST_PORT + flow)
+            return await _ask(target, FIRST_PORT + flow, SPREAD_SECONDS)
 
     answers = await asyncio.gather(*(one(flow) for flow in range(options.count)))
     print(json.dumps(collections.Counter(node or f"lost: {why}" for node, why in answers), sort_keys=True))
@@ -141,7 +143,7 @@ async def _report(number, answer):
     print(json.dumps({"at": round(started, 5), "flow": number, "node": node, "ms": ms}), flush=True)
 
 
-async def _ask(target, port):
+async def _ask(target, port, patience=LOST_SECONDS):
     """The name of the node that answered over HTTP, or None, and why not."""
     loop = asyncio.get_running_loop()
     step = "connecting"
@@ -150,14 +152,14 @@ async def _ask(target, port):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             connection.bind(("", port))
-            async with asyncio.timeout(LOST_SECONDS):
+            async with asyncio.timeout(patience):
                 await loop.sock_connect(connection, target)
                 step = "connected"
                 await loop.sock_sendall(connection, b"GET / HTTP/1.0\r\n\r\n")
                 node = await _body(loop, connection)
                 return node, None if node else "the answer isn't 200 with a text"
         except TimeoutError:
-            return None, f"no answer within {LOST_SECONDS} s, {step}"
+            return None, f"no answer within {patience} s, {step}"
         except OSError as error:
             return None, f"{error.strerror or error}, {step}"
 

@@ -42,12 +42,19 @@ class Load:
         # Whoever begins before this one has ended takes ports that it won't have come to.
         Load._next_port = _following(Load._next_port, 10_000)
         self._requests = None
+        # What was asked before isn't judged: see `count`.
+        self._counted = 0.0
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.end()
+
+    def count(self):
+        """Counts the requests from now on, and returns the time; those before show that the way is open."""
+        self._counted = time.monotonic()
+        return self._counted
 
     def end(self):
         """Asks no more, and returns all requests when the last one is over."""
@@ -60,8 +67,13 @@ class Load:
         return self._requests
 
     def failed(self, since=0.0, until=float("inf")):
-        """The requests without an answer in time that were made in this time; of all where no time is given."""
+        """The counted requests without an answer in time that were made in this time; of all where no time is given."""
+        since = max(since, self._counted)
         return [request for request in self.end() if request.why and since <= request.at < until]
+
+    def uncounted(self):
+        """Of those that were made before counting began, the ones without an answer in time."""
+        return [request for request in self.end() if request.why and request.at < self._counted]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ and the state folder holds them. Killing a node's process 1 ends all that runs i
 and mounts. Where a lab uses cgroups, they are below one that bears its name, and go last.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -203,8 +204,9 @@ class Lab:
 
     def _link(self, first, second):
         pids = [str(self.nodes[end.node][0]) for end in (first, second)]
-        _run("ip", "link", "add", "name", first.interface, "netns", pids[0],
-             "type", "veth", "peer", "name", second.interface, "netns", pids[1])
+        macs = [_mac(end) for end in (first, second)]
+        _run("ip", "link", "add", "name", first.interface, "netns", pids[0], "address", macs[0],
+             "type", "veth", "peer", "name", second.interface, "netns", pids[1], "address", macs[1])
         for end, pid in zip((first, second), pids):
             _run("nsenter", "-t", pid, "-n", "ip", "link", "set", end.interface, "up")
 
@@ -212,6 +214,11 @@ class Lab:
         """A busy kernel takes its time to remove the links of a node that is gone."""
         argv = ["ip", "link", "delete", end.interface]
         subprocess.run(["nsenter", "-t", self._process(end.node), "-n", "--", *argv], capture_output=True)
+
+
+def _mac(end):
+    """The address of an interface: the same when its node comes back, since others remember it."""
+    return "02:" + hashlib.sha256(f"{end.node} {end.interface}".encode()).digest()[:5].hex(":")
 
 
 def names():

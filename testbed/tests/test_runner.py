@@ -146,9 +146,11 @@ class Ending(Case):
         lab, plan = self.up(), topology.load(self.file())
         with self.assertRaisesRegex(LabError, "node b .* is up"):
             lab.revive(plan, "b")
+        mac = ethernet_address(lab, "b", "eth7")
         lab.kill("b")
         lab.revive(plan, "b")
         self.assertIn("192.0.2.2/24", lab.run("b", ["ip", "address", "show", "eth7"]))
+        self.assertEqual(ethernet_address(lab, "b", "eth7"), mac)
         self.assertIn("eth1", interfaces(lab, "a"))
 
     def test_a_cgroup_of_a_lab_goes_with_it(self):
@@ -237,6 +239,10 @@ def unique(name):
 
 def interfaces(lab, node):
     return [line.split(": ")[1].partition("@")[0] for line in lab.run(node, ["ip", "-o", "link"]).splitlines()]
+
+
+def ethernet_address(lab, node, interface):
+    return lab.run(node, ["ip", "-o", "link", "show", interface]).split("link/ether ")[1].split()[0]
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ pub enum LogLevel {
 
 impl LogLevel {
     fn filter(self) -> EnvFilter {
-        // The library's watcher warns of each refusal each time; ours are told once, with the remedy.
+        // The library tells of each refusal and each failed connection each time; ours are told once, with the remedy.
         EnvFilter::new(match self {
             LogLevel::All => "trace",
             LogLevel::Debug => "debug",
-            LogLevel::Info => "info,kube_runtime=off",
-            LogLevel::Warn => "warn,kube_runtime=off",
-            LogLevel::Error => "error,kube_runtime=off",
+            LogLevel::Info => "info,kube_runtime=off,kube_client::client::builder=off",
+            LogLevel::Warn => "warn,kube_runtime=off,kube_client::client::builder=off",
+            LogLevel::Error => "error,kube_runtime=off,kube_client::client::builder=off",
             LogLevel::None => "off",
         })
     }

@@ -31,8 +31,8 @@ use crate::shell::kube::{Act, Answer, Batch, Seen, Side, Write};
 const WRITES: usize = 16;
 /// How many events may wait: beyond, they are dropped, since the statuses say the same.
 const EVENTS: usize = 10_000;
-/// How often one may be refused until it is given up, likewise.
-const REFUSALS: u32 = 3;
+/// How often one may be refused until it is given up, likewise: with the pauses between, that takes two minutes.
+const REFUSALS: u32 = 30;
 /// How often the pools' counters are written at most.
 const COUNTERS: Duration = Duration::from_secs(1);
 /// The name of the controller's ConfigurationState.

@@ -67,6 +67,12 @@ impl Lease {
             transitions: number("leaseTransitions"),
         }
     }
+
+    /// The same from the whole object.
+    pub fn of(object: &Value) -> Lease {
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        Lease::read(version.unwrap_or_default(), object.get("spec").unwrap_or(&Value::Null))
+    }
 }
 
 /// What to do.

@@ -428,7 +428,7 @@ impl Controller {
             }
             Ok(Ended::Lease(Answer::Written(object))) => {
                 self.lease_not_written = None;
-                self.election.wrote(read_lease(&object), now);
+                self.election.wrote(Lease::of(&object), now);
             }
             // Another one was faster, or the API server's data is an older one. Until that is known nothing else is tried.
             Ok(Ended::Lease(Answer::Conflict)) => {
@@ -440,7 +440,7 @@ impl Controller {
             Ok(Ended::LeaseRead(asked, answer @ (Answer::Written(_) | Answer::Gone))) => {
                 self.election.failed();
                 let lease =
-                    if let Answer::Written(object) = &answer { Some(read_lease(object)) } else { None };
+                    if let Answer::Written(object) = &answer { Some(Lease::of(object)) } else { None };
                 self.election.listed(lease, asked, now);
             }
             Ok(Ended::Lease(answer) | Ended::LeaseRead(_, answer)) => {
@@ -494,11 +494,6 @@ impl Controller {
             }
         }
     }
-}
-
-fn read_lease(object: &Value) -> Lease {
-    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    Lease::read(version.unwrap_or_default(), object.get("spec").unwrap_or(&Value::Null))
 }
 
 fn lease_patch(resource_version: &str, spec: &Value) -> Act {

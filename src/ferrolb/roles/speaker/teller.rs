@@ -15,7 +15,7 @@ use ferrolb_core::report::{Telling, Unannounced};
 use ferrolb_core::types::{NodeName, ServiceKey};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::{info, warn};
 
 use crate::shell::kube::kinds::LEASE;
@@ -167,7 +167,7 @@ impl Teller {
         match (answer, self.asked.take()) {
             (Answer::Written(object), None) => {
                 self.refused = false;
-                self.election.wrote(read(&object), now);
+                self.election.wrote(Lease::of(&object), now);
             }
             // Another one was faster, or the API server's data is an older one. Until that is known nothing else is tried.
             (Answer::Conflict, None) => {
@@ -176,7 +176,7 @@ impl Teller {
             }
             (Answer::Written(object), Some(asked)) => {
                 self.election.failed();
-                self.election.listed(Some(read(&object)), asked, now);
+                self.election.listed(Some(Lease::of(&object)), asked, now);
             }
             (Answer::Gone, Some(asked)) => {
                 self.election.failed();
@@ -191,9 +191,4 @@ impl Teller {
             }
         }
     }
-}
-
-fn read(object: &Value) -> Lease {
-    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    Lease::read(version.unwrap_or_default(), object.get("spec").unwrap_or(&Value::Null))
 }

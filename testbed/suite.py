@@ -18,11 +18,11 @@ from kube import build as kube_build
 from kube import cluster
 from labkit import build
 
-CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.MULTILINE)
-PYTHON_RESULT = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+CARGO_RESULT = re.compile(r"^test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<skipped>\d+) ignored", re.MULTILINE)
+PYTHON_RESULT = re.compile(r"^(?P<passed>\d+) passed, (?P<failed>\d+) failed(?:, (?P<again>\d+) at the second try)?$", re.MULTILINE)
 # What a test that failed has to say: of a lab up to the next test's line or the count, of cargo up to the next one or the list.
 FAILURE = re.compile(
-    r"^FAILED .*?(?=^(?:ok|known|FAILED) |^\d+ passed, )|^---- .*? ----$.*?(?=^---- |^failures:$)", re.MULTILINE | re.DOTALL,
+    r"^FAILED .*?(?=^(?:ok|known|FAILED|once more:) |^\d+ passed, )|^---- .*? ----$.*?(?=^---- |^failures:$)", re.MULTILINE | re.DOTALL,
 )
 PYTHON = "/usr/bin/python3"
 # So many last lines of a failure are repeated below the summary: the end of an output is what outlives its being cut.
@@ -48,8 +48,10 @@ class Outcome:
     passed: int
     failed: int
     skipped: int
+    # Of those that passed, the ones that failed at first.
+    again: int
     seconds: float
-    # What the summary repeats of a stage that isn't good.
+    # What the summary repeats of a stage where something has failed.
     why: str = ""
 
     def good(self):
@@ -127,14 +129,14 @@ def main(arguments):
     print("\n== summary")
     for name, outcome in outcomes.items():
         print(summary(name, outcome))
-    total = Outcome(*(sum(getattr(o, part) for o in outcomes.values()) for part in ("passed", "failed", "skipped", "seconds")))
+    total = Outcome(*(sum(getattr(o, part) for o in outcomes.values()) for part in ("passed", "failed", "skipped", "again", "seconds")))
     good = all(outcome.good() for outcome in outcomes.values())
     print(summary("total", total))
     if ONCE in outcomes:
         print(f"{'without':<16} {total.seconds - outcomes[ONCE].seconds:7.1f} s  what is built once and kept")
     for name, outcome in outcomes.items():
-        if not outcome.good():
-            print(f"\n== why {name} failed\n{outcome.why}")
+        if not outcome.good() or outcome.again:
+            print(f"\n== why {name} failed{' at first' if outcome.good() else ''}\n{outcome.why}")
     print("all passed" if good else "FAILED: " + ", ".join(name for name, o in outcomes.items() if not o.good()))
     return 0 if good else 1
 
@@ -160,12 +162,12 @@ def run(stage):
 def count(stage, output, code, seconds):
     """The numbers in a stage's output; an exit status that they don't explain is a failure too."""
     if stage.result is None:
-        return Outcome(int(code == 0), int(code != 0), 0, seconds, why(output))
-    found = [tuple(map(int, numbers)) for numbers in stage.result.findall(output)]
-    passed, failed, *rest = (sum(column) for column in zip(*found)) if found else (0, 0)
+        return Outcome(int(code == 0), int(code != 0), 0, 0, seconds, why(output))
+    found = [match.groupdict() for match in stage.result.finditer(output)]
+    passed, failed, skipped, again = (sum(int(numbers.get(what) or 0) for numbers in found) for what in ("passed", "failed", "skipped", "again"))
     if code != 0 and failed == 0:
         failed = 1
-    return Outcome(passed, failed, sum(rest), seconds, why(output))
+    return Outcome(passed, failed, skipped, again, seconds, why(output))
 
 
 def why(output):
@@ -177,7 +179,8 @@ def why(output):
 def summary(name, outcome):
     """One line: how long, how many."""
     skipped = f", {outcome.skipped} SKIPPED" if outcome.skipped else ""
-    return f"{name:<16} {outcome.seconds:7.1f} s  {outcome.passed} passed, {outcome.failed} failed{skipped}"
+    again = f", {outcome.again} AT THE SECOND TRY" if outcome.again else ""
+    return f"{name:<16} {outcome.seconds:7.1f} s  {outcome.passed} passed, {outcome.failed} failed{again}{skipped}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().with_name("load")
 PATIENCE, GIVEN_UP = 0.9, 3.5
 RATE = 50.0
 # A port isn't taken again before all others were: with one that nodes remember from a connection to a dead pod, a new connection would
-# go there too.
+# go there too. For the same reason nobody else takes these on clients (`topologies/kube.clab.yml`).
 FIRST_PORT, LAST_PORT = 10_000, 59_999
 
 

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 from kube import cluster as kube_cluster
-from kube import workload
+from kube import load, workload
 from kube.cluster import Cluster
 from kube.network import CLIENT, LAN, NODES
 from labkit.runner import LAB, Lab, LabError
@@ -117,6 +117,11 @@ class Stands(unittest.TestCase):
             way = cluster.in_ns("lan", "ip", "route", "get", address)
             self.assertIn(f"src {LAN[family]} ", way)
             self.assertNotIn(" via ", way)
+
+    def test_a_loads_ports_are_nobody_elses(self):
+        for node in ("client", "lan"):
+            first, last = map(int, cluster.in_ns(node, "cat", "/proc/sys/net/ipv4/ip_local_port_range").split())
+            self.assertTrue(load.LAST_PORT < first < last, f"{node}: {first} to {last}")
 
     def test_nginx_answers_200(self):
         address = cluster.get("service", "nginx")["spec"]["clusterIP"]

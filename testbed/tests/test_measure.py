@@ -97,6 +97,13 @@ class Count(unittest.TestCase):
     def test_an_exit_status_that_no_failed_test_explains_fails_the_stage(self):
         self.assertFalse(self.outcome(self.PYTHON, "5 passed, 0 failed\n", code=1).good())
 
+    def test_what_passed_at_the_second_try_is_good_and_its_failure_is_told(self):
+        lab = "FAILED A: two (0.2 s)\nthe reason\nonce more: A.two\nok     A: two (0.1 s)\n7 passed, 0 failed, 1 at the second try\n"
+        outcome = self.outcome(self.PYTHON, lab)
+        self.assertTrue(outcome.good())
+        self.assertEqual((outcome.passed, outcome.again, outcome.why), (7, 1, "FAILED A: two (0.2 s)\nthe reason"))
+        self.assertIn("1 AT THE SECOND TRY", suite.summary("lab", outcome))
+
     def test_a_plain_command_counts_as_one(self):
         self.assertTrue(self.outcome(suite.Stage("format", []), "").good())
         self.assertFalse(self.outcome(suite.Stage("format", []), "", code=1).good())
@@ -110,6 +117,52 @@ class Count(unittest.TestCase):
         cargo = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\npanicked\n\nfailures:\n    a\n" + self.LINE.format(3, 1, 0)
         self.assertEqual(self.outcome(self.CARGO, cargo, code=1).why.split(), ["----", "a", "stdout", "----", "panicked"])
         self.assertEqual(self.outcome(suite.Stage("format", []), "no cargo fmt", code=1).why, "no cargo fmt")
+
+
+class SecondTries(unittest.TestCase):
+    """What `run.py` makes of tests that fail."""
+
+    MODULE = """
+import unittest
+from pathlib import Path
+
+class Luck(unittest.TestCase):
+    def unlucky(self, times):
+        file = Path(__file__).with_name(self.id())
+        tries = len(file.read_text()) if file.exists() else 0
+        file.write_text("x" * (tries + 1))
+        self.assertGreaterEqual(tries, times)
+
+"""
+
+    def run_of(self, *times, more="", options=()):
+        """The last line of a run of tests that fail so many times each before they pass, and its exit status."""
+        tests = "".join(f"    def test_{number}(self): self.unlucky({count})\n" for number, count in enumerate(times))
+        with tempfile.TemporaryDirectory(prefix="ferrolb-luck-") as folder:
+            Path(folder, "test_luck.py").write_text(self.MODULE + tests + more, encoding="utf-8")
+            command = [sys.executable, str(Path(__file__).with_name("run.py")), "luck", *options]
+            done = subprocess.run(command, env={**os.environ, "PYTHONPATH": folder}, capture_output=True, text=True, timeout=30.0)
+        return done.stdout.splitlines()[-1], done.returncode
+
+    def test_one_that_fails_once_passes_and_is_counted(self):
+        self.assertEqual(self.run_of(0, 1), ("2 passed, 0 failed, 1 at the second try", 0))
+        self.assertEqual(self.run_of(1, 1), ("2 passed, 0 failed, 2 at the second try", 0))
+
+    def test_one_that_fails_twice_has_failed(self):
+        self.assertEqual(self.run_of(0, 2), ("1 passed, 1 failed", 1))
+        self.assertEqual(self.run_of(1, 2), ("1 passed, 1 failed, 1 at the second try", 1))
+
+    def test_many_that_fail_are_not_tried_again(self):
+        self.assertEqual(self.run_of(0, 1, 1, 1), ("1 passed, 3 failed", 1))
+
+    def test_none_is_tried_again_where_that_is_not_wanted(self):
+        self.assertEqual(self.run_of(0, 1, options=["--once"]), ("1 passed, 1 failed", 1))
+
+    def test_beside_what_no_luck_helps_none_is_tried_again(self):
+        skipped = "    def test_skipped(self): self.skipTest('no')\n"
+        self.assertEqual(self.run_of(0, 1, more=skipped), ("1 passed, 2 failed", 1))
+        broken = "    @unittest.expectedFailure\n    def test_known(self): pass\n"
+        self.assertEqual(self.run_of(0, more=broken), ("1 passed, 1 failed", 1))
 
 
 class Go(unittest.TestCase):

@@ -259,8 +259,12 @@ async fn answer_pings(pings: &mut mpsc::Receiver<tokio::sync::oneshot::Sender<()
     }
 }
 
-/// Waits until the node's proxy is healthy, where the node has just booted; for some seconds at most.
-async fn wait_for_kube_proxy(addresses: &[IpAddr], port: u16, uptime: impl Fn() -> Option<Duration>) {
+/// Waits until the node's proxy is healthy and has written rules, where the node has just booted; for some seconds at most.
+async fn wait_for_kube_proxy(
+    addresses: &[IpAddr],
+    ports: node_proxy::Ports,
+    uptime: impl Fn() -> Option<Duration>,
+) {
     let begun = Instant::now();
     let mut probe = Probe::Silent;
     loop {
@@ -274,7 +278,7 @@ async fn wait_for_kube_proxy(addresses: &[IpAddr], port: u16, uptime: impl Fn() 
                 );
                 return;
             }
-            Start::Wait => probe = node_proxy::ask(addresses, port, "/healthz").await,
+            Start::Wait => probe = node_proxy::ask_kube_proxy(addresses, ports).await,
         }
         if probe != Probe::Status(200) {
             tokio::time::sleep(PROXY_PAUSE).await;

@@ -1,18 +1,46 @@
-//! Asking the node's service proxy over HTTP: whether it is healthy, and whether a service has endpoints on this node.
+//! Asking the node's service proxy over HTTP: whether it is healthy, whether it has written its rules, and whether a service
+//! has endpoints on this node.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ferrolb_core::proxy::Probe;
+use ferrolb_core::proxy::{Probe, rules_written};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Where kube-proxy says whether it is healthy.
-pub const KUBE_PROXY: u16 = 10256;
+/// The most that is read of kube-proxy's metrics, in octets; they are some 70,000.
+const METRICS_LIMIT: u64 = 4 << 20;
+
+/// Where kube-proxy is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// Whether it is healthy.
+    pub health: u16,
+    /// What it counts, on 127.0.0.1.
+    pub metrics: u16,
+}
+
+/// Its defaults.
+pub const KUBE_PROXY: Ports = Ports { health: 10256, metrics: 10249 };
+
+/// Whether kube-proxy may be relied on: it is healthy, and doesn't deny that it has written its rules.
+pub async fn ask_kube_proxy(addresses: &[IpAddr], ports: Ports) -> Probe {
+    match ask(addresses, ports.health, "/healthz").await {
+        Probe::Status(200) => {
+            let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports.metrics);
+            match timeout(PATIENCE, get_text(address, "/metrics")).await {
+                Ok(Ok(metrics)) if !rules_written(&metrics) => Probe::NoRules,
+                // Whoever moved or closed that port has the proxy's health to rely on.
+                Ok(_) | Err(_) => Probe::Status(200),
+            }
+        }
+        other => other,
+    }
+}
 
 /// Asks `path` of a port, on the first of these addresses where something listens.
 pub async fn ask(addresses: &[IpAddr], port: u16, path: &str) -> Probe {
@@ -37,6 +65,15 @@ async fn get(address: SocketAddr, path: &str) -> std::io::Result<u16> {
     stream.read_exact(&mut line).await?;
     let status = line.get(9..).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     status.ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
+/// All of an answer, in a version of HTTP that has no chunks.
+async fn get_text(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let mut text = Vec::new();
+    stream.take(METRICS_LIMIT).read_to_end(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// How long this machine has been up.

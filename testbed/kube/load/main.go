@@ -34,6 +34,10 @@ import (
 
 const (
 	clockMonotonic = 1
+	// Of linux/in.h, linux/socket.h and linux/errqueue.h.
+	ipRecvErr, ipv6RecvErr  = 11, 25
+	msgErrQueue             = 0x2000
+	originICMP, originICMP6 = 2, 3
 	// An answer that is there counts, however late this process comes to it.
 	readLate = 5 * time.Millisecond
 )
@@ -116,10 +120,21 @@ func (c *client) ask(port int) request {
 
 // exchange returns the node that has answered, or why none has.
 func exchange(target string, port int, deadline time.Time) (node, why string) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}, Deadline: deadline, KeepAlive: -1, Control: reuse}
+	own := -1
+	prepare := func(_, _ string, socket syscall.RawConn) error {
+		var err error
+		if failed := socket.Control(func(descriptor uintptr) { own, err = set(int(descriptor)) }); failed != nil {
+			return failed
+		}
+		return err
+	}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}, Deadline: deadline, KeepAlive: -1, Control: prepare}
 	connection, err := dialer.Dial("tcp", target)
+	if own >= 0 {
+		defer syscall.Close(own)
+	}
 	if err != nil {
-		return "", cause(err) + " while connecting"
+		return "", cause(err) + icmp(own) + " while connecting"
 	}
 	defer connection.Close()
 	connection.SetDeadline(deadline)
@@ -146,15 +161,46 @@ func exchange(target string, port int, deadline time.Time) (node, why string) {
 	return "", fmt.Sprintf("%.40q for an answer", said)
 }
 
-// reuse lets a port be taken again that the kernel still remembers of its last connection.
-func reuse(_, _ string, socket syscall.RawConn) error {
-	var err error
-	if failed := socket.Control(func(descriptor uintptr) {
-		err = syscall.SetsockoptInt(int(descriptor), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	}); failed != nil {
-		return failed
+// set lets a port be taken again that the kernel still remembers of its last connection, and ICMP errors be asked for. It returns a
+// descriptor of the socket that outlives a dialer who gives up, or a negative number.
+func set(descriptor int) (int, error) {
+	if err := syscall.SetsockoptInt(descriptor, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return -1, err
 	}
-	return err
+	if err := syscall.SetsockoptInt(descriptor, syscall.IPPROTO_IP, ipRecvErr, 1); err != nil {
+		return -1, err
+	}
+	// Refused by a socket for IPv4.
+	syscall.SetsockoptInt(descriptor, syscall.IPPROTO_IPV6, ipv6RecvErr, 1)
+	return syscall.Dup(descriptor)
+}
+
+// icmp tells the ICMP error that a socket was given, if any, and who sent it. A node whose kube-proxy has no rule for an address sends what
+// comes for it back to the router: type 11 of IPv4, 3 of IPv6 is a packet that went to and fro until its time was up.
+func icmp(descriptor int) string {
+	if descriptor < 0 {
+		return ""
+	}
+	control := make([]byte, 256)
+	_, length, _, _, err := syscall.Recvmsg(descriptor, make([]byte, 256), control, msgErrQueue|syscall.MSG_DONTWAIT)
+	if err != nil {
+		return ""
+	}
+	messages, err := syscall.ParseSocketControlMessage(control[:length])
+	if err != nil {
+		return ""
+	}
+	for _, message := range messages {
+		// struct sock_extended_err: errno (4 octets), origin, type, code, 9 more; then the sender's address.
+		data := message.Data
+		switch {
+		case len(data) >= 24 && data[4] == originICMP:
+			return fmt.Sprintf(" (ICMP %d/%d from %s)", data[5], data[6], net.IP(data[20:24]))
+		case len(data) >= 40 && data[4] == originICMP6:
+			return fmt.Sprintf(" (ICMPv6 %d/%d from %s)", data[5], data[6], net.IP(data[24:40]))
+		}
+	}
+	return ""
 }
 
 func cause(err error) string {

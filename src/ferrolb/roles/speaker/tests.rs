@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{serve, wait_for_kube_proxy};
 use crate::cli::SpeakerArgs;
 use crate::shell::kube::fake::Fake;
+use crate::shell::proxy::Ports;
 use crate::shell::telemetry::metallb;
 use crate::shell::tls::trusting::{self, free_port, get_plainly};
 
@@ -502,25 +503,46 @@ async fn a_speaker_that_is_to_write_nothing_announces_all_the_same() {
 }
 
 #[tokio::test]
-async fn after_a_boot_a_speaker_waits_until_the_proxy_is_healthy() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+async fn after_a_boot_a_speaker_waits_until_the_proxy_is_healthy_and_has_written_rules() {
+    let bound = || TcpListener::bind("127.0.0.1:0");
+    let (health, metrics) = (bound().await.unwrap(), bound().await.unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let ports = Ports { health: port(&health), metrics: port(&metrics) };
     let here = [IpAddr::from(Ipv4Addr::LOCALHOST)];
+    let last = "kubeproxy_sync_proxy_rules_last";
+    let queued = format!("{last}_queued_timestamp_seconds{{ip_family=\"IPv4\"}} 1.7e+09\n");
+    let written = format!("{queued}{last}_timestamp_seconds{{ip_family=\"IPv4\"}} 1.7e+09\n");
     let answering = async {
-        for status in ["503 Service Unavailable", "503 Service Unavailable", "200 OK"] {
-            let (mut asker, _) = listener.accept().await.unwrap();
-            let mut question = [0; 1024];
-            assert!(asker.read(&mut question).await.unwrap() > 0);
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            asker.write_all(answer.as_bytes()).await.unwrap();
+        for (healthy, counts) in [(false, None), (true, Some(&queued)), (false, None), (true, Some(&written))]
+        {
+            let status = if healthy { "200 OK" } else { "503 Service Unavailable" };
+            answer(&health, &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+                .await;
+            if let Some(counts) = counts {
+                answer(&metrics, &format!("HTTP/1.0 200 OK\r\n\r\n{counts}")).await;
+            }
         }
     };
-    let waiting = wait_for_kube_proxy(&here, port, || Some(Duration::from_secs(30)));
-    // It has asked three times by the time that it goes on.
+    let waiting = wait_for_kube_proxy(&here, ports, || Some(Duration::from_secs(30)));
+    // It has asked four times by the time that it goes on.
+    let both = async { tokio::join!(waiting, answering) };
+    tokio::time::timeout(Duration::from_secs(8), both).await.expect("sooner than the limit");
+    // Where nobody serves metrics, health is all there is.
+    drop(metrics);
+    let answering = answer(&health, "HTTP/1.1 200 OK\r\n\r\n");
+    let waiting = wait_for_kube_proxy(&here, ports, || Some(Duration::from_secs(30)));
     let both = async { tokio::join!(waiting, answering) };
     tokio::time::timeout(Duration::from_secs(8), both).await.expect("sooner than the limit");
     // On a node that is long up nobody is asked.
-    drop(listener);
-    let waiting = wait_for_kube_proxy(&here, port, || Some(Duration::from_secs(3600)));
+    drop(health);
+    let waiting = wait_for_kube_proxy(&here, ports, || Some(Duration::from_secs(3600)));
     tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("at once");
+}
+
+/// Answers the next question of a connection, and ends it.
+async fn answer(listener: &TcpListener, text: &str) {
+    let (mut asker, _) = listener.accept().await.unwrap();
+    let mut question = [0; 1024];
+    assert!(asker.read(&mut question).await.unwrap() > 0);
+    asker.write_all(text.as_bytes()).await.unwrap();
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The most that is read of kube-proxy's metrics, in octets; they are some 70,000.
+/// The most that is read of kube-proxy's metrics, in octets; they are some 100,000.
 const METRICS_LIMIT: u64 = 4 << 20;
 
 /// Where kube-proxy is asked.

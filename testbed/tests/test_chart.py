@@ -4,6 +4,7 @@ Helm is built once from pinned modules, which needs Go.
 """
 
 import copy
+import functools
 import json
 import shutil
 import subprocess
@@ -231,6 +232,19 @@ class Values(unittest.TestCase):
         self.assertEqual(self.full["Deployment", "metallb-controller"]["spec"]["strategy"], {"type": "Recreate"})
         self.assertEqual(self.full["DaemonSet", "metallb-speaker"]["spec"]["updateStrategy"], {"type": "OnDelete"})
 
+    def test_revisions(self):
+        workloads = (("Deployment", "metallb-controller"), ("DaemonSet", "metallb-speaker"))
+        plain = [render()[key]["spec"].get("revisionHistoryLimit") for key in workloads]
+        self.assertEqual(plain, [shipped()[kind, name.removeprefix("metallb-")]["spec"].get("revisionHistoryLimit") for kind, name in workloads])
+        given = render({"controller": {"revisionHistoryLimit": 0}, "speaker": {"revisionHistoryLimit": 10}})
+        self.assertEqual([given[key]["spec"]["revisionHistoryLimit"] for key in workloads], [0, 10])
+
+    def test_the_interval_of_gratuitous_arp_may_be_a_number_of_seconds(self):
+        for given, said in ((30, "30"), (2_000_000, "2000000"), ("90s", "90s")):
+            self.assertIn(f"--gratuitous-arp-interval={said}", container(render({"speaker": {"gratuitousARPInterval": given}}), "speaker")["args"])
+        for nothing in (0, None, ""):
+            self.assertFalse([flag for flag in container(render({"speaker": {"gratuitousARPInterval": nothing}}), "speaker")["args"] if "gratuitous" in flag])
+
     def test_accounts_and_rights(self):
         self.assertEqual(self.full["ServiceAccount", "ctl"]["metadata"]["annotations"], {"k": "v"})
         for kind, name in (("ClusterRoleBinding", "metallb:controller"), ("RoleBinding", "metallb-webhook"), ("RoleBinding", "metallb-controller")):
@@ -273,6 +287,8 @@ class Values(unittest.TestCase):
                 document["spec"]["podSelector"]["matchLabels"] = {**HELM_LABELS, "app.kubernetes.io/component": name}
             found = default["NetworkPolicy", name if name == "default-deny" else renamed(name)]
             self.assertEqual(found["spec"], document["spec"])
+        # As in MetalLB's chart, the one is within the other.
+        self.assertFalse([key for key in render({"networkpolicies": {"defaultDeny": True}}) if key[0] == "NetworkPolicy"])
 
     def test_names_are_metallbs_in_a_release_of_its_name_only(self):
         self.assertIn(("DaemonSet", "lb-metallb-speaker"), render(release="lb"))
@@ -377,12 +393,12 @@ class Ignored(unittest.TestCase):
         given = {
             "frrk8s": {"enabled": False}, "frr-k8s": {"prometheus": {"serviceMonitor": {"enabled": True}}},
             "speaker": {"memberlist": {"enabled": False}, "frr": {"enabled": True}, "secretName": "x", "bgpDebounceTimeout": 500, "typo": 1},
-            "prometheus": {"rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"sipherSuites": "x"}, "nonsense": True,
+            "networkpolicies": {"enable": True}, "prometheus": {"podMonitor": {"enable": True}, "rbacProxy": {"tag": "v1"}, "secureMetricsPort": 9120}, "tls": {"sipherSuites": "x"}, "nonsense": True,
         }
         named = ignored(given)
         self.assertEqual(set(named), {
             "frrk8s", "frr-k8s", "speaker.memberlist", "speaker.frr", "speaker.secretName", "speaker.bgpDebounceTimeout", "speaker.typo",
-            "prometheus.rbacProxy", "tls.sipherSuites", "nonsense"})
+            "networkpolicies.enable", "prometheus.podMonitor.enable", "prometheus.rbacProxy", "tls.sipherSuites", "nonsense"})
         self.assertEqual(named["nonsense"], "not known")
         self.assertIn("Leases", named["speaker.memberlist"])
 
@@ -391,10 +407,11 @@ class Ignored(unittest.TestCase):
         values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
         schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         for section, names in lists["understood"].items():
-            there = values if section == "" else values[section]
+            path = section.split(".") if section else []
+            there = functools.reduce(dict.get, path, values)
             # Helm's own, for charts below a chart.
             self.assertEqual(sorted(set(names) - {"global"}), sorted(there), section)
-            described = schema if section == "" else schema["properties"][section]
+            described = functools.reduce(lambda part, name: part["properties"][name], path, schema)
             self.assertEqual(sorted(described["properties"]), sorted(there), section)
         text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
         for entry in lists["ignored"]:

@@ -104,7 +104,8 @@ pub fn cluster(facts: &ClusterFacts, config: &Config, namespace: &str) -> Vec<Fi
     found.extend(webhooks(facts, namespace));
     found.extend(others.iter().map(|w| w.finding()));
     found.extend(operators(facts));
-    found.extend(frr(facts, namespace));
+    let speaks = others.iter().any(|w| w.component == Component::Speaker);
+    found.extend(frr(facts, namespace, speaks));
     found.extend(access(facts, namespace));
     found.extend(unread(facts));
     if others.iter().any(|w| w.native) {
@@ -161,32 +162,37 @@ fn crds(facts: &ClusterFacts) -> Vec<Finding> {
                 "apply config/crd: both versions have one form, and the definition there needs no webhook",
             ));
         }
-        let helm = crd.pointer("/metadata/annotations/meta.helm.sh~1release-name").and_then(Value::as_str);
-        let kept = text(crd, "/metadata/annotations/helm.sh~1resource-policy") == Some("keep");
         // Uninstalling goes by the annotations of the chart, upgrading by those of the object.
-        match (helm, kept) {
-            (Some(release), false) => found.push(Finding::new(
+        match release(crd) {
+            Some((release, false)) => found.push(Finding::new(
                 Severity::Warning,
                 subject,
                 format!("it belongs to the Helm release {release}: uninstalling that deletes it, and every {kind} with it"),
                 format!("before that: kubectl annotate crd {name} helm.sh/resource-policy=keep, and then upgrade the release without its definitions (crds.enabled=false), since uninstalling doesn't look at this annotation; docs/migrate.md"),
             )),
-            (Some(release), true) => found.push(Finding::new(
+            Some((release, true)) => found.push(Finding::new(
                 Severity::Info,
                 subject,
                 format!("it belongs to the Helm release {release}, and is to be kept: by an upgrade; by uninstalling only where the release's own manifest says so or doesn't have it"),
                 format!("before uninstalling see that `helm get manifest {release}` has no definition any more; docs/migrate.md"),
             )),
-            (None, _) => {}
+            None => {}
         }
     }
     found
 }
 
+/// The Helm release that a definition belongs to, and whether it is annotated to be kept.
+fn release(crd: &Value) -> Option<(&str, bool)> {
+    let release = text(crd, "/metadata/annotations/meta.helm.sh~1release-name")?;
+    Some((release, text(crd, "/metadata/annotations/helm.sh~1resource-policy") == Some("keep")))
+}
+
 const WEBHOOKS: &str = "metallb-webhook-configuration";
 
 fn webhooks(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
-    let mut dead = BTreeSet::new();
+    let (mut dead, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
+    let deaf = is_deaf(facts, namespace);
     let Some(ours) = facts.webhooks.iter().find(|w| name(w) == WEBHOOKS) else { return vec![] };
     for webhook in list(ours, "/webhooks") {
         let (Some(service), Some(place)) =
@@ -194,25 +200,58 @@ fn webhooks(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
         else {
             continue;
         };
-        // Only the services of this namespace were looked at.
-        if place == namespace && !facts.served.contains(service) {
+        if place != namespace {
+            elsewhere.insert(format!("{place}/{service}"));
+        } else if deaf || !facts.served.contains(service) {
             dead.insert(format!("{place}/{service}"));
         }
     }
-    dead.into_iter()
-        .map(|service| {
-            Finding::new(
-                Severity::Error,
-                format!("ValidatingWebhookConfiguration {WEBHOOKS}"),
-                format!("it sends writes of metallb.io objects to the Service {service}, which nobody serves: where its failurePolicy is Fail, they are all refused"),
-                format!("run the controller that serves it, or: kubectl delete validatingwebhookconfiguration {WEBHOOKS}"),
-            )
+    let subject = || format!("ValidatingWebhookConfiguration {WEBHOOKS}");
+    let dead = dead.into_iter().map(|service| {
+        Finding::new(
+            Severity::Error,
+            subject(),
+            format!("it sends writes of metallb.io objects to the Service {service}, which nobody serves: where its failurePolicy is Fail, they are all refused"),
+            format!("run the controller that serves it, or: kubectl delete validatingwebhookconfiguration {WEBHOOKS}"),
+        )
+    });
+    let elsewhere = elsewhere.into_iter().map(|service| {
+        Finding::new(
+            Severity::Info,
+            subject(),
+            format!("it sends writes of metallb.io objects to the Service {service}: whether anybody serves that wasn't looked at, since it isn't in {namespace}"),
+            "where MetalLB is installed there, run this with that --namespace; otherwise delete the configuration",
+        )
+    });
+    dead.chain(elsewhere).collect()
+}
+
+/// Whether the controllers there are ready and yet serve no webhook: their pods are behind MetalLB's Service, by its labels.
+fn is_deaf(facts: &ClusterFacts, namespace: &str) -> bool {
+    let here = facts.workloads.iter().filter(|w| text(w, "/metadata/namespace") == Some(namespace));
+    let mut controllers = here
+        .filter(|w| w.pointer("/spec/replicas") != Some(&Value::from(0)))
+        .filter_map(|w| {
+            let template = w.pointer("/spec/template")?;
+            let program = beside::program(template).filter(|p| p.component == Component::Controller)?;
+            Some((program, template))
         })
-        .collect()
+        .peekable();
+    controllers.peek().is_some()
+        && controllers.all(|(program, template)| {
+            let containers = list(template, "/spec/containers").iter();
+            let arguments = containers.flat_map(|c| list(c, "/args")).filter_map(Value::as_str);
+            let words: Vec<&str> = arguments.flat_map(|word| word.splitn(2, '=')).collect();
+            let disabled = |pair: &[&str]| {
+                matches!(pair, [flag, "disabled"] if flag.trim_start_matches('-') == "webhook-mode")
+            };
+            program.ours && words.windows(2).any(disabled)
+        })
 }
 
 /// A controller or speaker that isn't FerroLB's.
 struct Other {
+    component: Component,
     subject: String,
     image: String,
     native: bool,
@@ -248,6 +287,7 @@ fn others(facts: &ClusterFacts) -> Vec<Other> {
         let native = mode.is_none_or(|mode| text(mode, "/value") == Some("native"));
         let namespace = text(workload, "/metadata/namespace").unwrap_or_default();
         found.push(Other {
+            component: program.component,
             subject: format!("{kind} {namespace}/{}", name(workload)),
             image: program.image,
             native: native && kind == "DaemonSet",
@@ -269,9 +309,10 @@ fn operators(facts: &ClusterFacts) -> Vec<Finding> {
     facts.operators.iter().map(finding).collect()
 }
 
-/// What only FRR could do.
-fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
+/// What only FRR could do, and what of it goes on without MetalLB. `speaks`: speakers of MetalLB's are there.
+fn frr(facts: &ClusterFacts, namespace: &str, speaks: bool) -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut left = Vec::new();
     for object in &facts.frr_configurations {
         let place = text(object, "/metadata/namespace").unwrap_or_default();
         let host = text(object, "/spec/nodeSelector/matchLabels/kubernetes.io~1hostname");
@@ -283,6 +324,7 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
                 .strip_prefix("metallb-")
                 .is_some_and(|node| facts.nodes.contains(node) || host == Some(node));
         if by_metallb {
+            left.push(format!("{place}/{}", name(object)));
             continue;
         }
         let mut lost: Vec<String> = Vec::new();
@@ -304,11 +346,36 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
             lost.push(format!("spec.raw.rawConfig: {}", lines(raw)));
         }
         let what = if lost.is_empty() { "its routers and neighbours".to_owned() } else { lost.join("; ") };
+        let goes = facts.crds.iter().find(|c| name(c) == FRR_CONFIGURATIONS).and_then(release);
+        let first = match goes {
+            Some((release, false)) => format!(
+                "its definition, and frr-k8s where that is a part of it, go with the Helm release {release}, by an upgrade to FerroLB's chart too: first kubectl annotate crd {FRR_CONFIGURATIONS} helm.sh/resource-policy=keep, and install frr-k8s as a release of its own; then "
+            ),
+            Some((_, true)) | None => String::new(),
+        };
         found.push(Finding::new(
             Severity::Warning,
             format!("FRRConfiguration {place}/{}", name(object)),
             format!("MetalLB didn't write it, and FerroLB has no FRR to give it to; lost would be: {what}"),
-            "keep frr-k8s for it beside FerroLB, with a sourceAddress of its own where both peer with one router, or do without it",
+            format!("{first}keep frr-k8s for it beside FerroLB, with a sourceAddress of its own where both peer with one router, or do without it"),
+        ));
+    }
+    if !speaks && !left.is_empty() {
+        let daemons: Vec<String> = facts
+            .workloads
+            .iter()
+            .filter(|w| runs_frr(w))
+            .map(|w| format!("{}/{}", text(w, "/metadata/namespace").unwrap_or_default(), name(w)))
+            .collect();
+        let (severity, who) = match daemons.as_slice() {
+            [] => (Severity::Warning, "where frr-k8s runs, it goes on".to_owned()),
+            daemons => (Severity::Error, format!("the DaemonSet {} goes on", daemons.join(", "))),
+        };
+        found.push(Finding::new(
+            severity,
+            format!("FRRConfiguration {}", left.join(", ")),
+            format!("MetalLB wrote it, and no speaker of MetalLB's is there any more: {who} announcing what was last in it, from the address that FerroLB's sessions need"),
+            "delete these objects, and the DaemonSet of frr-k8s unless somebody else uses it; docs/migrate.md",
         ));
     }
     for map in facts.config_maps.iter().filter(|m| name(m) == "bgpextras") {
@@ -330,6 +397,16 @@ fn frr(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
         ));
     }
     found
+}
+
+const FRR_CONFIGURATIONS: &str = "frrconfigurations.frrk8s.metallb.io";
+
+/// Whether a workload is frr-k8s' DaemonSet.
+fn runs_frr(workload: &Value) -> bool {
+    text(workload, "/kind") == Some("DaemonSet")
+        && list(workload, "/spec/template/spec/containers")
+            .iter()
+            .any(|c| text(c, "/image").is_some_and(|image| image.contains("frr-k8s")))
 }
 
 fn access(facts: &ClusterFacts, namespace: &str) -> Vec<Finding> {
@@ -485,8 +562,34 @@ mod tests {
         assert!(said(&facts)[0].contains("which nobody serves"));
         facts.served.insert("metallb-webhook-service".into());
         assert_eq!(said(&facts), Vec::<String>::new());
+        // A controller of ours without a webhook is behind MetalLB's Service by its labels.
+        let ours = |args: Value| {
+            let mut made = workload("Deployment", "localhost/ferrolb:1", json!([]));
+            made["spec"]["template"]["spec"]["containers"][0]["args"] = args;
+            made
+        };
+        for (args, serves) in [
+            (json!(["controller"]), true),
+            (json!(["controller", "--webhook-mode=onlywebhook"]), true),
+            (json!(["controller", "--webhook-mode=disabled"]), false),
+            (json!(["controller", "-webhook-mode", "disabled"]), false),
+        ] {
+            facts.workloads = vec![ours(args.clone())];
+            assert_eq!(said(&facts).is_empty(), serves, "{args}");
+        }
+        let mut stopped = workload("Deployment", "quay.io/metallb/controller:v0.16", json!([]));
+        facts.workloads.push(stopped.clone());
+        assert!(!said(&facts).iter().any(|f| f.contains("nobody serves")), "MetalLB's serves it");
+        stopped["spec"]["replicas"] = json!(0);
+        facts.workloads[1] = stopped;
+        assert!(said(&facts)[0].contains("nobody serves"));
+        facts.workloads.clear();
+        facts.webhooks[0]["webhooks"][0]["clientConfig"]["service"]["namespace"] = json!("elsewhere");
+        let found = said(&facts);
+        assert!(found.len() == 1 && found[0].starts_with("info"), "{found:?}");
+        assert!(found[0].contains("elsewhere/metallb-webhook-service"), "{found:?}");
         facts.unread = vec![("webhooks".into(), "forbidden".into())];
-        assert!(said(&facts)[0].starts_with("info webhooks: they can't be read"));
+        assert!(said(&facts)[1].starts_with("info webhooks: they can't be read"));
     }
 
     fn workload(kind: &str, image: &str, env: Value) -> Value {
@@ -565,7 +668,10 @@ mod tests {
             json!({"metadata": {"name": "bgpextras"}, "data": {"extras": "router bgp 1\n neighbor x\n"}}),
             json!({"metadata": {"name": "config"}}),
         ];
-        let found = said(&facts);
+        facts.workloads = vec![workload("DaemonSet", "quay.io/metallb/speaker:v0.16", json!([]))];
+        let mut found = said(&facts);
+        let speaker = found.remove(0);
+        assert!(speaker.starts_with("error DaemonSet metallb-system/speaker"), "{speaker}");
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("error MetalLB metallb-system/metallb"), "{found:?}");
         assert!(found[1].contains(r#"lost would be: "router bgp 1", "neighbor x""#), "{found:?}");
@@ -575,7 +681,31 @@ mod tests {
         facts.nodes.clear();
         facts.frr_configurations[0]["spec"] =
             json!({"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "n1"}}});
-        assert_eq!(said(&facts), found, "MetalLB's own is known by its node without a list of Nodes");
+        assert_eq!(said(&facts)[1..], found, "MetalLB's own is known by its node without a list of Nodes");
+        // Without MetalLB's speakers, its own is what frr-k8s goes on announcing.
+        facts.workloads.clear();
+        assert!(
+            said(&facts).iter().any(
+                |f| f.starts_with("warning FRRConfiguration metallb-system/metallb-n1: MetalLB wrote it")
+            )
+        );
+        let mut daemon = workload("DaemonSet", "quay.io/metallb/frr-k8s:v0.0.27", json!([]));
+        daemon["metadata"]["name"] = json!("frr-k8s-daemon");
+        facts.workloads = vec![daemon];
+        let told = |f: &String| {
+            f.starts_with("error FRRConfiguration")
+                && f.contains("the DaemonSet metallb-system/frr-k8s-daemon goes on")
+        };
+        assert!(said(&facts).iter().any(told), "{:?}", said(&facts));
+        facts.frr_configurations.remove(0);
+        assert!(!said(&facts).iter().any(told), "nothing is left of MetalLB's");
+        // Others' go with the release that has their definition.
+        facts.crds.push(json!({"metadata": {"name": FRR_CONFIGURATIONS, "annotations": {"meta.helm.sh/release-name": "metallb"}}}));
+        assert!(
+            said(&facts).iter().any(|f| f.contains("go with the Helm release metallb")),
+            "{:?}",
+            said(&facts)
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub struct InputArgs {
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub files: Vec<PathBuf>,
     /// The namespace that configuration objects live in
-    #[arg(long, value_name = "NS", env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    #[arg(long, value_name = "NS", env = "METALLB_NAMESPACE", default_value = NAMESPACE, value_parser = namespace)]
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
@@ -251,7 +251,7 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The namespace that configuration objects live in
-    #[arg(long, value_name = "NS", default_value = "metallb-system", env = "METALLB_NAMESPACE")]
+    #[arg(long, value_name = "NS", env = "METALLB_NAMESPACE", default_value = NAMESPACE, value_parser = namespace)]
     pub namespace: String,
     /// The loadBalancerClass to manage; without it, Services that have one are left alone
     #[arg(long, value_name = "CLASS")]
@@ -260,9 +260,9 @@ pub struct StandaloneArgs {
     #[arg(long)]
     pub ignore_exclude_lb: bool,
     /// Repeat layer-2 announcements (gratuitous ARP, unsolicited advertisements) this often for as long as an address is
-    /// owned, as 30s or 5m; 0: only after it was taken
-    #[arg(long, value_name = "DURATION", default_value = "0")]
-    pub gratuitous_arp_interval: GoDuration,
+    /// owned: so many seconds, or 30s, 5m; 0: only after it was taken
+    #[arg(long, value_name = "INTERVAL", default_value = "0")]
+    pub gratuitous_arp_interval: Interval,
     /// A file of interfaces that never answer on layer 2, as MetalLB's excludel2.yaml; without it, MetalLB's list counts
     #[arg(long, value_name = "FILE")]
     pub excluded_interfaces: Option<PathBuf>,
@@ -281,6 +281,13 @@ impl StandaloneArgs {
     }
 }
 
+const NAMESPACE: &str = "metallb-system";
+
+/// A namespace; an empty one, as a variable of the environment may be, is as none.
+fn namespace(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(if text.is_empty() { NAMESPACE } else { text }.to_owned())
+}
+
 /// A duration as Go writes it, from 0 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoDuration(pub Duration);
@@ -292,6 +299,21 @@ impl FromStr for GoDuration {
         let nanoseconds = parse_go_duration(text)?;
         let nanoseconds = u64::try_from(nanoseconds).map_err(|_| "a duration from 0 on".to_owned())?;
         Ok(GoDuration(Duration::from_nanos(nanoseconds)))
+    }
+}
+
+/// The same; a bare number counts in seconds, as MetalLB's speaker takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Interval, String> {
+        match text.parse() {
+            Ok(seconds) => Ok(Interval(Duration::from_secs(seconds))),
+            Err(_) => text.parse().map(|GoDuration(duration)| Interval(duration)),
+        }
     }
 }
 
@@ -338,10 +360,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_namespace_is_the_default() {
+        for (given, expected) in [("--namespace=", NAMESPACE), ("--namespace=lb", "lb")] {
+            match Cli::try_parse_from(["ferrolb", "plan", "-f", "x", given]).map(|cli| cli.command) {
+                Ok(Command::Plan(args)) => assert_eq!(args.input.namespace, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn durations_are_gos() {
         let read = |text: &str| text.parse().map(|GoDuration(duration)| duration);
         assert_eq!(read("0"), Ok(Duration::ZERO));
         assert_eq!(read("1m30s"), Ok(Duration::from_secs(90)));
         assert!(read("30").is_err() && read("-1s").is_err());
+        let interval = |text: &str| text.parse().map(|Interval(interval)| interval);
+        assert_eq!(interval("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(interval("5m"), Ok(Duration::from_secs(300)));
+        assert!(interval("-30").is_err() && interval("soon").is_err() && interval("").is_err());
     }
 }

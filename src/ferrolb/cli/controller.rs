@@ -12,6 +12,7 @@ use crate::shell::telemetry::log::LogLevel;
 /// `ferrolb controller`.
 #[derive(Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Flags may also be written with one dash. Those of MetalLB that mean nothing here are accepted, and named in the log."
 )]
 pub struct ControllerArgs {
@@ -86,6 +87,8 @@ struct MeaninglessArgs {
     ml_secret_name: Option<String>,
     #[arg(long, hide = true, env = "METALLB_DEPLOYMENT")]
     deployment: Option<String>,
+    #[arg(long, hide = true, env = "METALLB_BGP_TYPE")]
+    bgp_type: Option<String>,
     #[arg(long, hide = true)]
     pprof_bind_address: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
@@ -113,6 +116,11 @@ impl ControllerArgs {
         let all = [
             ("ml-secret-name", given(&m.ml_secret_name), NO_MEMBERLIST),
             ("deployment", given(&m.deployment), NO_MEMBERLIST),
+            (
+                "METALLB_BGP_TYPE",
+                given(&m.bgp_type),
+                "there is no FRR, and every mode's configuration is understood",
+            ),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
             ("webhook-http2", m.webhook_http2 == Some(true), NO_HTTP2),
         ];
@@ -161,5 +169,8 @@ mod tests {
         let args = parse("ferrolb controller");
         assert_eq!((args.pages.port, args.pages.plain_metrics_port), (9120, 0));
         assert_eq!(parse("ferrolb controller --lb-class=").class(), None);
+        // As Go has it, the last one counts: an argument that is put behind those of a manifest.
+        let args = parse("ferrolb controller --port=9120 --log-level=info -port=0 --log-level=debug");
+        assert_eq!((args.pages.port, args.log_level), (0, LogLevel::Debug));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::GoDuration;
+use super::args::Interval;
 use super::goflags::boolean;
 use super::pages::PageArgs;
 use crate::shell::telemetry::log::LogLevel;
@@ -13,6 +13,7 @@ use crate::shell::telemetry::log::LogLevel;
 /// `ferrolb speaker`.
 #[derive(Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Flags may also be written with one dash. Those of MetalLB that mean nothing here are accepted, and named in the log."
 )]
 pub struct SpeakerArgs {
@@ -40,9 +41,9 @@ pub struct SpeakerArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = boolean)]
     pub wait_for_kube_proxy: bool,
     /// Repeat layer-2 announcements (gratuitous ARP, unsolicited advertisements) this often for as long as an address is
-    /// owned, as 30s or 5m; 0: only after it was taken
-    #[arg(long, value_name = "DURATION", default_value = "0")]
-    pub gratuitous_arp_interval: GoDuration,
+    /// owned: so many seconds, as in MetalLB, or 30s, 5m; 0: only after it was taken
+    #[arg(long, value_name = "INTERVAL", default_value = "0")]
+    pub gratuitous_arp_interval: Interval,
     /// A file of interfaces that never answer on layer 2, as MetalLB's excludel2.yaml; a file that isn't there excludes
     /// what MetalLB's does
     #[arg(long, value_name = "FILE", default_value = "/etc/metallb/excludel2.yaml")]
@@ -118,7 +119,7 @@ impl SpeakerArgs {
             ("ml-wan-config", m.ml_wan_config.is_some(), NO_MEMBERLIST),
             ("bgp-debounce-timeout", given(&m.bgp_debounce_timeout), NO_FRR),
             ("frrk8s-secret-passthrough", m.frrk8s_secret_passthrough.is_some(), NO_FRR),
-            ("bgp-type", given(&m.bgp_type), NO_FRR),
+            ("METALLB_BGP_TYPE", given(&m.bgp_type), NO_FRR),
             ("pprof-bind-address", given(&m.pprof_bind_address), "this is no Go program: there is no pprof"),
         ];
         all.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, why)| (flag, why)).collect()
@@ -157,5 +158,8 @@ mod tests {
         assert_eq!(args.meaningless().len(), 1);
         assert_eq!((args.pages.port, args.status_writes, args.class()), (9120, 25, None));
         assert_eq!(parse("ferrolb speaker --node-name n1 --lb-class x").class(), Some("x"));
+        let args =
+            parse("ferrolb speaker --node-name n1 --gratuitous-arp-interval=5m -gratuitous-arp-interval=30");
+        assert_eq!(args.gratuitous_arp_interval, Interval(std::time::Duration::from_secs(30)));
     }
 }

@@ -191,7 +191,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with $root.Values.tls.cipherSuites -}}{{- $_ := set $set "--tls-cipher-suites" . -}}{{- end -}}
 {{- with $root.Values.tls.curvePreferences -}}{{- $_ := set $set "--tls-curve-preferences" . -}}{{- end -}}
 {{- if $values.ignoreExcludeLB -}}{{- $_ := set $set "--ignore-exclude-lb" true -}}{{- end -}}
-{{- with $values.gratuitousARPInterval -}}{{- $_ := set $set "--gratuitous-arp-interval" . -}}{{- end -}}
+{{- /* A number is read as a fraction, which would be written with an exponent. */ -}}
+{{- with $values.gratuitousARPInterval -}}{{- $_ := set $set "--gratuitous-arp-interval" (kindIs "string" . | ternary . (int64 .)) -}}{{- end -}}
 {{- with $values.webhookMode -}}{{- if ne . "enabled" -}}{{- $_ := set $set "--webhook-mode" . -}}{{- end -}}{{- end -}}
 {{- with index $root.Values.tls (printf "%sMetricsTLSSecret" $component) -}}
 {{- $_ := set $set "--metrics-cert-dir" "/etc/metrics" -}}

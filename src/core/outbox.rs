@@ -49,6 +49,8 @@ struct Flying {
     failures: u32,
     /// The silence in which it began.
     silence: u32,
+    /// Whether it isn't wanted any more.
+    withdrawn: bool,
 }
 
 impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
@@ -75,8 +77,11 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
         self.waiting.insert(key, Waiting { write, place, failures: 0 });
     }
 
-    /// Wants nothing written of `key` any more; what is under way is.
+    /// Wants nothing written of `key` any more; what is under way may be, and isn't tried again.
     pub fn withdraw(&mut self, key: &K) {
+        if let Some(flying) = self.flying.get_mut(key) {
+            flying.withdrawn = true;
+        }
         if let Some(place) = self.waiting.remove(key).and_then(|w| w.place) {
             self.queue.remove(&place);
         }
@@ -96,7 +101,8 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
         let first = self.queue.first_entry().filter(|first| first.key().0 <= now)?;
         let key = first.remove();
         let waiting = self.waiting.remove(&key)?;
-        self.flying.insert(key.clone(), Flying { failures: waiting.failures, silence: self.silence });
+        let flying = Flying { failures: waiting.failures, silence: self.silence, withdrawn: false };
+        self.flying.insert(key.clone(), flying);
         if self.silence > 0 {
             // Not until this one is answered: perhaps it alone isn't, whose webhook hangs.
             self.silent_until = now.saturating_add(pause(self.silence));
@@ -141,7 +147,7 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
                 waiting.place = Some(place);
                 waiting.failures = failures;
             }
-        } else if done != Done::Settled {
+        } else if done != Done::Settled && !flying.withdrawn {
             let place = self.queue(at, &key);
             self.waiting.insert(key, Waiting { write, place: Some(place), failures });
         }
@@ -231,6 +237,27 @@ mod tests {
             now += at(pause);
             assert_eq!(outbox.wake(), Some(now));
             assert_eq!(outbox.due(now - at(1)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_withdrawn_while_it_is_under_way_is_not_tried_again() {
+        for done in [Done::Refused, Done::Unreachable] {
+            let mut outbox = Outbox::new(8);
+            outbox.put("a", 1);
+            assert_eq!(outbox.due(at(0)), Some(("a", 1)));
+            outbox.withdraw(&"a");
+            outbox.done("a", 1, done, at(1));
+            assert!(outbox.is_empty(), "{done:?}");
+            // What is wanted after that is.
+            outbox.put("a", 2);
+            assert_eq!(outbox.due(at(60)), Some(("a", 2)));
+            outbox.withdraw(&"a");
+            outbox.put("a", 3);
+            outbox.done("a", 2, done, at(61));
+            assert_eq!(outbox.due(at(10_000)), Some(("a", 3)));
+            outbox.done("a", 3, done, at(10_001));
+            assert_eq!(outbox.len(), 1);
         }
     }
 

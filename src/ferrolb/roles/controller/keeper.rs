@@ -292,6 +292,10 @@ impl Keeper {
         now: Duration,
     ) -> (Outcome, Option<Instant>) {
         let done = match &answer {
+            // There is no such kind yet, and nothing tells when there is.
+            Answer::Gone if target == Target::State && matches!(wanted.write().act, Act::Create(_)) => {
+                Done::Refused
+            }
             Answer::Written(_) | Answer::Gone => Done::Settled,
             Answer::Conflict if matches!(target, Target::Event(_) | Target::State) => Done::Settled,
             Answer::Conflict | Answer::Refused(_) => Done::Refused,

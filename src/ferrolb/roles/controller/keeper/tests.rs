@@ -648,6 +648,30 @@ fn the_configuration_state_is_made_and_says_what_is_wrong() {
 }
 
 #[test]
+fn the_configuration_state_is_made_when_its_kind_comes_later() {
+    let mut lab = Lab::new();
+    lab.keeper.lead(true, lab.now);
+    let mut tries = 0;
+    for _ in 0..60 {
+        lab.now += Duration::from_secs(1);
+        while let Some((target, wanted)) = lab.keeper.due(lab.now) {
+            assert_eq!(target, Target::State);
+            tries += 1;
+            lab.keeper.done(target, wanted, Answer::Gone, lab.now);
+        }
+    }
+    assert!((10..=20).contains(&tries), "{tries} tries in a minute");
+    lab.now += Duration::from_secs(5);
+    lab.run();
+    assert_eq!(lab.objects[&("ConfigurationState", "controller".to_owned())]["status"]["result"], "Valid");
+    // One that was deleted meanwhile is another matter: the watch says so.
+    lab.put(pool("bad", "192.0.2.0"));
+    let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
+    lab.keeper.done(target, wanted, Answer::Gone, lab.now);
+    assert_eq!(lab.keeper.outbox.len(), 0);
+}
+
+#[test]
 fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
     let mut lab = Lab::new();
     lab.put(pool("p", "198.18.0.0/16"));

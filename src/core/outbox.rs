@@ -1,7 +1,7 @@
 //! What is to be written, and when: one write of each object at a time, the latest wanted wins, failures are tried again.
 //!
 //! Sans-IO: whoever writes takes what is [`due`](Outbox::due), and says what became of it. Times are readings of a clock that
-//! only goes forward. While nobody answers, one write at a time is tried, so that thousands of waiting writes cost
+//! only goes forward. While nobody answers, one write is tried after each pause, so that thousands of waiting writes cost
 //! nothing, and all go out when somebody does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ pub struct Outbox<K, W> {
     /// The writes that wait, by when they may go out and in the order in which they came.
     queue: BTreeMap<(Duration, u64), K>,
     waiting: BTreeMap<K, Waiting<W>>,
-    flying: BTreeMap<K, u32>,
+    flying: BTreeMap<K, Flying>,
     /// How often in a row nobody answered, and until when nothing is tried.
     silence: u32,
     silent_until: Duration,
@@ -40,6 +40,17 @@ struct Waiting<W> {
     write: W,
     place: Option<(Duration, u64)>,
     failures: u32,
+}
+
+/// Of a write that is under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flying {
+    /// How often it was refused before.
+    failures: u32,
+    /// The silence in which it began.
+    silence: u32,
+    /// Whether it isn't wanted any more.
+    withdrawn: bool,
 }
 
 impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
@@ -66,8 +77,11 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
         self.waiting.insert(key, Waiting { write, place, failures: 0 });
     }
 
-    /// Wants nothing written of `key` any more; what is under way is.
+    /// Wants nothing written of `key` any more; what is under way may be, and isn't tried again.
     pub fn withdraw(&mut self, key: &K) {
+        if let Some(flying) = self.flying.get_mut(key) {
+            flying.withdrawn = true;
+        }
         if let Some(place) = self.waiting.remove(key).and_then(|w| w.place) {
             self.queue.remove(&place);
         }
@@ -81,21 +95,24 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
 
     /// A write to begin at `now`, if any.
     pub fn due(&mut self, now: Duration) -> Option<(K, W)> {
-        let limit = if self.silence > 0 { 1 } else { self.limit };
-        if now < self.silent_until || self.flying.len() >= limit {
+        if now < self.silent_until || self.flying.len() >= self.limit {
             return None;
         }
         let first = self.queue.first_entry().filter(|first| first.key().0 <= now)?;
         let key = first.remove();
         let waiting = self.waiting.remove(&key)?;
-        self.flying.insert(key.clone(), waiting.failures);
+        let flying = Flying { failures: waiting.failures, silence: self.silence, withdrawn: false };
+        self.flying.insert(key.clone(), flying);
+        if self.silence > 0 {
+            // Not until this one is answered: perhaps it alone isn't, whose webhook hangs.
+            self.silent_until = now.saturating_add(pause(self.silence));
+        }
         Some((key, waiting.write))
     }
 
     /// When the next write may be due, if none ends before; `None`: nothing waits for time to pass.
     pub fn wake(&self) -> Option<Duration> {
-        let limit = if self.silence > 0 { 1 } else { self.limit };
-        if self.flying.len() >= limit {
+        if self.flying.len() >= self.limit {
             return None;
         }
         self.queue.keys().next().map(|(at, _)| (*at).max(self.silent_until))
@@ -103,13 +120,15 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
 
     /// The write of `key` ended so at `now`; `write` is what was written.
     pub fn done(&mut self, key: K, write: W, done: Done, now: Duration) {
-        let failures = self.flying.remove(&key).unwrap_or_default();
+        let flying = self.flying.remove(&key).unwrap_or_default();
         let failures = match done {
             Done::Settled => 0,
-            Done::Refused => failures.saturating_add(1),
-            Done::Unreachable => failures,
+            Done::Refused => flying.failures.saturating_add(1),
+            Done::Unreachable => flying.failures,
         };
         match done {
+            // One lost connection takes all that is under way with it: that is one outage, however many tell of it.
+            Done::Unreachable if flying.silence != self.silence => {}
             Done::Unreachable => {
                 self.silent_until = now.saturating_add(pause(self.silence));
                 self.silence = self.silence.saturating_add(1);
@@ -128,7 +147,7 @@ impl<K: Ord + Clone, W: Clone> Outbox<K, W> {
                 waiting.place = Some(place);
                 waiting.failures = failures;
             }
-        } else if done != Done::Settled {
+        } else if done != Done::Settled && !flying.withdrawn {
             let place = self.queue(at, &key);
             self.waiting.insert(key, Waiting { write, place: Some(place), failures });
         }
@@ -222,6 +241,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_withdrawn_while_it_is_under_way_is_not_tried_again() {
+        for done in [Done::Refused, Done::Unreachable] {
+            let mut outbox = Outbox::new(8);
+            outbox.put("a", 1);
+            assert_eq!(outbox.due(at(0)), Some(("a", 1)));
+            outbox.withdraw(&"a");
+            outbox.done("a", 1, done, at(1));
+            assert!(outbox.is_empty(), "{done:?}");
+            // What is wanted after that is.
+            outbox.put("a", 2);
+            assert_eq!(outbox.due(at(60)), Some(("a", 2)));
+            outbox.withdraw(&"a");
+            outbox.put("a", 3);
+            outbox.done("a", 2, done, at(61));
+            assert_eq!(outbox.due(at(10_000)), Some(("a", 3)));
+            outbox.done("a", 3, done, at(10_001));
+            assert_eq!(outbox.len(), 1);
+        }
+    }
+
+    #[test]
     fn what_is_wanted_meanwhile_replaces_what_failed() {
         let mut outbox = Outbox::new(8);
         outbox.put("a", 1);
@@ -230,6 +270,46 @@ mod tests {
         outbox.done("a", 1, Done::Refused, at(0));
         assert_eq!(outbox.due(at(49)), None);
         assert_eq!(outbox.due(at(50)), Some(("a", 2)));
+    }
+
+    #[test]
+    fn a_lost_connection_is_one_outage_however_many_writes_it_takes_along() {
+        let mut outbox = Outbox::new(16);
+        for key in 0..17 {
+            outbox.put(key, ());
+        }
+        let first: Vec<i32> = std::iter::from_fn(|| outbox.due(at(0)).map(|(key, ())| key)).collect();
+        assert_eq!(first.len(), 16);
+        for key in &first[..15] {
+            outbox.done(*key, (), Done::Unreachable, at(1));
+        }
+        assert_eq!(outbox.wake(), Some(at(51)));
+        // The last one tells of it when a next try has begun; that one counts.
+        assert_eq!(outbox.due(at(51)), Some((16, ())));
+        outbox.done(first[15], (), Done::Unreachable, at(52));
+        outbox.done(16, (), Done::Unreachable, at(60));
+        assert_eq!(outbox.wake(), Some(at(160)));
+        // And it is over with the first answer.
+        let (key, ()) = outbox.due(at(160)).expect("one is tried");
+        outbox.done(key, (), Done::Refused, at(161));
+        assert_eq!(std::iter::from_fn(|| outbox.due(at(161))).count(), 16);
+    }
+
+    #[test]
+    fn one_write_that_is_never_answered_holds_up_nobody() {
+        let mut outbox = Outbox::new(4);
+        outbox.put("a", ());
+        assert_eq!(outbox.due(at(0)), Some(("a", ())));
+        outbox.done("a", (), Done::Unreachable, at(5_000));
+        assert_eq!(outbox.due(at(5_050)), Some(("a", ())));
+        outbox.put("b", ());
+        assert_eq!(outbox.wake(), Some(at(5_150)));
+        assert_eq!(outbox.due(at(5_150)), Some(("b", ())));
+        outbox.done("b", (), Done::Settled, at(5_151));
+        for key in ["c", "d", "e"] {
+            outbox.put(key, ());
+            assert_eq!(outbox.due(at(5_151)), Some((key, ())));
+        }
     }
 
     #[test]

@@ -53,14 +53,22 @@ pub enum Target {
 /// A write that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
-    /// Of a Service: what to tell when it is written.
+    /// Of a Service: what changes by it.
     Service {
         write: Write,
         uid: Uid,
-        events: Vec<Event>,
+        change: Change,
     },
     Event(Box<Telling>),
     Other(Write),
+}
+
+/// What a Service is to show, and what to tell once it does. However often that is tried, the number stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    number: u64,
+    desired: Desired,
+    events: Vec<Event>,
 }
 
 /// An event that waits, and how it went so far.
@@ -95,6 +103,10 @@ struct Known {
     noticed: Option<Instant>,
     /// What it should show and did: whatever it shows after that, without anything else being wanted, another program wrote.
     settled: Option<Desired>,
+    /// The change that was last wanted, unless it was told that the Service shows it.
+    awaited: Option<Change>,
+    /// The number of the last change that was told: an answer may come after the watch has shown what was written, or never.
+    told: u64,
     /// When the last answer to a write of it came.
     written: Option<Duration>,
     /// Whether it was judged since this controller leads: what is wrong with it after that, it has seen happen.
@@ -123,6 +135,7 @@ pub struct Keeper {
     /// The status of the ConfigurationState; `None`: there is none.
     state: Option<Value>,
     outbox: Outbox<Target, Wanted>,
+    changes: u64,
     events: u64,
     /// How many of them wait; those that are being written come to a few more.
     events_waiting: usize,
@@ -153,6 +166,7 @@ impl Keeper {
             counters_written: None,
             state: None,
             outbox: Outbox::new(WRITES),
+            changes: 0,
             events: 0,
             events_waiting: 0,
             events_refused: false,
@@ -225,7 +239,7 @@ impl Keeper {
             self.rewrites.clear();
             self.events_waiting = 0;
             // Who leads now writes, and that is no rewriting.
-            self.services.values_mut().for_each(|known| known.settled = None);
+            self.services.values_mut().for_each(|known| (known.settled, known.awaited) = (None, None));
         }
         // Who led before may have told what there is to tell now.
         self.services.values_mut().for_each(|known| known.judged = false);
@@ -278,6 +292,10 @@ impl Keeper {
         now: Duration,
     ) -> (Outcome, Option<Instant>) {
         let done = match &answer {
+            // There is no such kind yet, and nothing tells when there is.
+            Answer::Gone if target == Target::State && matches!(wanted.write().act, Act::Create(_)) => {
+                Done::Refused
+            }
             Answer::Written(_) | Answer::Gone => Done::Settled,
             Answer::Conflict if matches!(target, Target::Event(_) | Target::State) => Done::Settled,
             Answer::Conflict | Answer::Refused(_) => Done::Refused,
@@ -293,29 +311,27 @@ impl Keeper {
             // Who leads now writes it, where it still differs.
             self.outbox.withdraw(&target);
         }
-        let (Target::Service(key), Wanted::Service { uid, events, .. }, Answer::Written(object)) =
-            (target, wanted, answer)
-        else {
+        let (Target::Service(key), Wanted::Service { uid, change, .. }) = (target, wanted) else {
             return (Outcome::default(), None);
         };
-        let version: Arc<str> =
-            object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().into();
         let Some(known) = self.services.get_mut(&key).filter(|k| k.uid == uid) else {
             return (Outcome::default(), None);
         };
+        let Answer::Written(object) = answer else {
+            // The watch may have shown it already, or that nothing is to be written any more.
+            let noticed = known.noticed.take_if(|_| known.awaited.is_none());
+            return (Outcome::default(), noticed.filter(|_| known.told >= change.number));
+        };
+        let version: Arc<str> =
+            object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().into();
         let noticed = known.noticed.take();
-        for event in &events {
-            info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
-        }
         known.written = Some(now);
         let newer = is_newer(&version, &known.version);
         if newer {
             known.status = ServiceStatus::read(&object);
             known.version = version;
         }
-        for event in events {
-            self.tell(&key, event, Occasion::Seen(0));
-        }
+        self.tell_change(&key, change);
         let change = match manifest::object(object) {
             Ok(Some(object)) if newer => Some(SourceChange::Apply(object)),
             // The watch gives it too, and names what is wrong with it.
@@ -391,6 +407,8 @@ impl Keeper {
                     status,
                     noticed: None,
                     settled: None,
+                    awaited: None,
+                    told: 0,
                     written: None,
                     judged: false,
                 };
@@ -427,20 +445,35 @@ impl Keeper {
         let standing = allocation.and_then(|a| complaint(service, a));
         match desired.patch(&known.status) {
             None => {
+                let change = known.awaited.take().filter(|change| change.desired == desired);
                 known.settled = Some(desired);
+                if !self.outbox.is_flying(&target) {
+                    // Its next write doesn't follow from that.
+                    known.noticed = None;
+                }
                 self.outbox.withdraw(&target);
+                if let Some(change) = change {
+                    self.tell_change(key, change);
+                }
             }
             Some(mut patch) => {
                 let ips = match &desired {
                     Desired::Addresses { ips, .. } => ips.as_ref(),
                     _ => &[],
                 };
-                let mut events = transition(key, &known.status, ips);
+                let mut change = match known.awaited.take().filter(|change| change.desired == desired) {
+                    Some(change) => change,
+                    None => {
+                        self.changes = self.changes.wrapping_add(1);
+                        let events = transition(key, &known.status, ips);
+                        Change { number: self.changes, desired: desired.clone(), events }
+                    }
+                };
                 if known.settled.as_ref() == Some(&desired) {
                     let rewrites = self.rewrites.entry(key.clone()).or_insert_with(|| Rewrites::new(now));
-                    events.clear();
+                    change.events.clear();
                     match rewrites.another(now) {
-                        WarAnswer::First => events.push(overwritten(key)),
+                        WarAnswer::First => change.events.push(overwritten(key)),
                         WarAnswer::Again => {}
                         WarAnswer::Leave(until) => {
                             self.left.insert((until, key.clone()));
@@ -457,8 +490,9 @@ impl Keeper {
                 }
                 let act = Act::Patch { name: key.name.clone(), patch: patch.into(), status: true };
                 let write = Write { kind: &SERVICE, namespace: key.namespace.clone(), act };
+                known.awaited = Some(change.clone());
                 let uid = known.uid.clone();
-                self.outbox.put(target, Wanted::Service { write, uid, events });
+                self.outbox.put(target, Wanted::Service { write, uid, change });
             }
         }
         self.complain(key, standing);
@@ -478,6 +512,20 @@ impl Keeper {
         self.complaints.insert(key.clone(), event.clone());
         warn!(event = "allocationFailed", service = %key, reason = event.reason, error = %event.message, "no address, or not the one asked for");
         self.tell(key, event, if seen { Occasion::Seen(0) } else { Occasion::Found });
+    }
+
+    /// Tells that a Service shows what it was to show, once.
+    fn tell_change(&mut self, key: &ServiceKey, change: Change) {
+        let Some(known) = self.services.get_mut(key) else { return };
+        known.awaited.take_if(|awaited| awaited.number == change.number);
+        if known.told >= change.number {
+            return;
+        }
+        known.told = change.number;
+        for event in change.events {
+            info!(event = "serviceEvent", service = %key, reason = event.reason, "{}", event.message);
+            self.tell(key, event, Occasion::Seen(0));
+        }
     }
 
     /// Has an event written.

@@ -187,6 +187,34 @@ async fn what_is_refused_is_tried_again_and_the_others_are_served() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_or_a_limit_refuses_holds_up_nobody_else() {
+    const EVENTS: &str = "/api/v1/namespaces/default/events";
+    let fake = Fake::start().await;
+    put_pool(&fake, "192.0.2.0/28");
+    let path = format!("{SERVICES}/a/status");
+    fake.refuse(&path, 500);
+    fake.refuse(EVENTS, 429);
+    put_service(&fake, "a");
+    let controller = start(&fake);
+    // By then the pauses are long.
+    until("a is tried again", || fake.refused(&path) >= 7).await;
+    let begin = Instant::now();
+    put_service(&fake, "b");
+    until("b has one", || ip(&fake, "b").is_some()).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "after {:?}", begin.elapsed());
+    until("its event is tried again", || fake.refused(EVENTS) >= 6).await;
+    let begin = Instant::now();
+    put_service(&fake, "c");
+    until("c has one", || ip(&fake, "c").is_some()).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "after {:?}", begin.elapsed());
+    fake.refuse(&path, 200);
+    fake.refuse(EVENTS, 200);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    until("all are told", || fake.objects(EVENTS).len() == 3).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn a_controller_stands_back_for_metallbs_whenever_that_runs() {
     const SET: &str = "/apis/apps/v1/namespaces/metallb-system/replicasets/controller-1";
     let metallbs = |pods: u32| {

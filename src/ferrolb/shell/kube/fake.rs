@@ -43,6 +43,10 @@ struct State {
     watchers: Vec<mpsc::UnboundedSender<(u64, String, &'static str, Value)>>,
     /// Statuses that paths under a prefix are answered with.
     refusals: BTreeMap<String, u16>,
+    /// How often each of these was asked for.
+    refused: BTreeMap<String, usize>,
+    /// Whether there is too much to do for anything else.
+    overloaded: bool,
     /// What isn't answered yet: prefixes as those, and how often each was asked for.
     held: BTreeMap<String, usize>,
     /// Watches that begin before this version are told that it is gone.
@@ -141,6 +145,16 @@ impl Fake {
         }
     }
 
+    /// How often that was refused so far.
+    pub fn refused(&self, prefix: &str) -> usize {
+        self.state().refused.get(prefix).copied().unwrap_or_default()
+    }
+
+    /// Whoever asks for anything is turned away, as by priority and fairness.
+    pub fn overload(&self, overloaded: bool) {
+        self.state().overloaded = overloaded;
+    }
+
     /// Paths that begin so, as for [`refuse`](Self::refuse), aren't answered until they are [released](Self::release).
     pub fn hold(&self, prefix: &str) {
         self.state().held.insert(prefix.to_owned(), 0);
@@ -207,8 +221,10 @@ impl State {
         self.watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
-    fn refusal(&self, path: &str) -> Option<u16> {
-        self.refusals.iter().find(|(prefix, _)| path.starts_with(*prefix)).map(|(_, status)| *status)
+    fn refusal(&mut self, path: &str) -> Option<u16> {
+        let (prefix, status) = self.refusals.iter().find(|(prefix, _)| path.starts_with(*prefix))?;
+        *self.refused.entry(prefix.clone()).or_default() += 1;
+        Some(*status)
     }
 }
 
@@ -254,6 +270,9 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
     let asked = format!("{path}?{field}");
     released(state, &asked).await;
     let mut state = state.lock().expect("no test panics with it");
+    if state.overloaded {
+        return with_status(429, "Too many requests, please try again later.\n".to_owned());
+    }
     if let Some(code) = state.refusal(&asked) {
         return refusal(code);
     }
@@ -392,7 +411,11 @@ fn refusal(code: u16) -> Response<Body> {
 }
 
 fn json_body(code: u16, value: &Value) -> Response<Body> {
-    let mut response = Response::new(BodyExt::boxed_unsync(Full::new(Bytes::from(value.to_string()))));
+    with_status(code, value.to_string())
+}
+
+fn with_status(code: u16, text: String) -> Response<Body> {
+    let mut response = Response::new(BodyExt::boxed_unsync(Full::new(Bytes::from(text))));
     *response.status_mut() = StatusCode::from_u16(code).expect("a status");
     response
 }

@@ -245,3 +245,31 @@ async fn an_object_is_found_by_its_name_in_a_list() {
     assert!(found["metadata"]["resourceVersion"].is_string());
     assert_eq!(find("c").await, Answer::Gone);
 }
+
+#[tokio::test]
+async fn what_is_said_of_one_object_is_no_word_on_whether_the_api_server_answers() {
+    let mut fake = Fake::start().await;
+    put_service(&fake, "a");
+    let write = Write { kind: &SERVICE, namespace: "default".into(), act: Act::Read("a".into()) };
+    let path = format!("{SERVICES}/a");
+    for code in [403, 422, 429, 500] {
+        fake.refuse(&path, code);
+        assert_eq!(
+            write.perform(&fake.client()).await,
+            Answer::Refused(format!("the stand-in says {code}")),
+            "{code}"
+        );
+    }
+    for code in [502, 503, 504] {
+        fake.refuse(&path, code);
+        assert!(matches!(write.perform(&fake.client()).await, Answer::Unreachable(_)), "{code}");
+    }
+    fake.refuse(&path, 200);
+    fake.overload(true);
+    let turned_away = Answer::Unreachable("Too many requests, please try again later.".to_owned());
+    assert_eq!(write.perform(&fake.client()).await, turned_away);
+    fake.overload(false);
+    assert!(matches!(write.perform(&fake.client()).await, Answer::Written(_)));
+    fake.stop();
+    assert!(matches!(write.perform(&fake.client()).await, Answer::Unreachable(_)));
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ferrolb_core::types::{Json, Uid};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::discovery::Scope;
 use kube::{Client, Error, Resource};
 use serde_json::Value;
@@ -16,6 +17,8 @@ use super::watching::reason;
 
 /// How long a write may take, to be answered at all.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the client gives as the reason of an answer that is no Status.
+const PLAIN: &str = "Failed to parse error data";
 /// Under which name writes go, in `managedFields`.
 const MANAGER: &str = "ferrolb";
 
@@ -66,9 +69,9 @@ pub enum Answer {
     Gone,
     /// The object has changed since, or is there already.
     Conflict,
-    /// The API server says no, in these words.
+    /// The API server says no to this one, perhaps for now, in these words.
     Refused(String),
-    /// Nobody answered, or too busy to.
+    /// Nobody answered, or takes anything now.
     Unreachable(String),
 }
 
@@ -83,18 +86,27 @@ impl fmt::Display for Answer {
     }
 }
 
+/// What the API server says that isn't yes.
+fn judged(status: Status) -> Answer {
+    match status.code {
+        404 | 410 => Answer::Gone,
+        409 => Answer::Conflict,
+        502..=504 => Answer::Unreachable(status.message),
+        // One that is overloaded says so in plain words (its priority and fairness). In a Status it is about the one object: too
+        // many Events of its namespace, say.
+        429 if status.reason == PLAIN => Answer::Unreachable(status.message),
+        // With 500 too: a webhook for the object's namespace is down.
+        _ => Answer::Refused(status.message),
+    }
+}
+
 impl Write {
     /// Writes it, within a few seconds.
     pub async fn perform(&self, client: &Client) -> Answer {
         match tokio::time::timeout(PATIENCE, self.ask(client)).await {
             Ok(Ok(Some(object))) => Answer::Written(object.value()),
             Ok(Ok(None)) => Answer::Gone,
-            Ok(Err(Error::Api(status))) => match status.code {
-                404 | 410 => Answer::Gone,
-                409 => Answer::Conflict,
-                429 | 500.. => Answer::Unreachable(status.message.clone()),
-                _ => Answer::Refused(status.message.clone()),
-            },
+            Ok(Err(Error::Api(status))) => judged(*status),
             Ok(Err(error)) => Answer::Unreachable(reason(&error)),
             Err(_) => Answer::Unreachable(format!("no answer within {} s", PATIENCE.as_secs())),
         }

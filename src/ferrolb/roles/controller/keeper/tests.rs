@@ -498,6 +498,79 @@ fn a_conflict_is_written_again_with_what_is_there_now() {
 }
 
 #[test]
+fn what_the_watch_shows_before_the_answer_is_told_once_and_not_written_again() {
+    let answers: [fn(Value) -> Answer; 4] = [
+        Answer::Written,
+        |_| Answer::Conflict,
+        |_| Answer::Refused("no".to_owned()),
+        |_| Answer::Unreachable("no answer in time".to_owned()),
+    ];
+    for answer in answers {
+        for shown_first in [true, false] {
+            let mut lab = Lab::new();
+            lab.put(pool("p", "192.0.2.0/28"));
+            lab.lead();
+            lab.written.clear();
+            lab.put(service("web"));
+            let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
+            let Answer::Written(object) = lab.answer(&wanted.write()) else { panic!("it is written") };
+            if shown_first {
+                lab.hear(&object);
+            }
+            let (_, since) = lab.keeper.done(target, wanted, answer(object.clone()), lab.now);
+            let is_written = matches!(answer(Value::Null), Answer::Written(_));
+            assert_eq!(since.is_some(), shown_first || is_written);
+            if !shown_first {
+                lab.hear(&object);
+            }
+            for _ in 0..60 {
+                lab.run();
+                lab.now += Duration::from_secs(1);
+            }
+            assert_eq!(lab.writes(), (vec![], texts(&["IPAllocated"])), "{:?}", answer(Value::Null));
+            assert_eq!((lab.ip("web"), lab.keeper.outbox.len()), ("192.0.2.0".into(), 0));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_wanted_any_more_while_it_is_under_way_is_not_written_again() {
+    for answer in [Answer::Conflict, Answer::Unreachable("no answer in time".to_owned())] {
+        let mut lab = Lab::new();
+        lab.put(pool("p", "192.0.2.0/28"));
+        lab.lead();
+        lab.written.clear();
+        lab.put(service("web"));
+        let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
+        lab.edit("web", |s| s["spec"]["type"] = "ClusterIP".into());
+        lab.keeper.done(target, wanted, answer, lab.now);
+        for _ in 0..60 {
+            lab.run();
+            lab.now += Duration::from_secs(1);
+        }
+        assert_eq!(lab.writes(), (vec![], vec![]));
+        assert_eq!(lab.keeper.outbox.len(), 0);
+    }
+}
+
+#[test]
+fn that_another_program_rewrites_a_status_is_told_though_the_write_fails_at_first() {
+    let mut lab = Lab::new();
+    lab.put(pool("p", "192.0.2.0/28"));
+    lab.lead();
+    lab.put(service("web"));
+    lab.run();
+    lab.writes();
+    lab.edit("web", |s| s["status"]["loadBalancer"] = json!({ "ingress": [{ "hostname": "mine" }] }));
+    let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
+    lab.keeper.done(target, wanted, Answer::Unreachable("away".to_owned()), lab.now);
+    lab.edit("web", |s| s["metadata"]["labels"] = json!({ "a": "b" }));
+    lab.now += Duration::from_secs(1);
+    lab.run();
+    assert_eq!(lab.writes(), (texts(&["web"]), texts(&["StatusOverwritten"])));
+}
+
+#[test]
 fn a_war_of_rewrites_is_told_once_and_ends() {
     let mut lab = Lab::new();
     lab.put(pool("p", "192.0.2.0/28"));
@@ -572,6 +645,30 @@ fn the_configuration_state_is_made_and_says_what_is_wrong() {
     lab.put(service("web"));
     lab.run();
     assert!(lab.written.iter().all(|(target, _)| *target != Target::State));
+}
+
+#[test]
+fn the_configuration_state_is_made_when_its_kind_comes_later() {
+    let mut lab = Lab::new();
+    lab.keeper.lead(true, lab.now);
+    let mut tries = 0;
+    for _ in 0..60 {
+        lab.now += Duration::from_secs(1);
+        while let Some((target, wanted)) = lab.keeper.due(lab.now) {
+            assert_eq!(target, Target::State);
+            tries += 1;
+            lab.keeper.done(target, wanted, Answer::Gone, lab.now);
+        }
+    }
+    assert!((10..=20).contains(&tries), "{tries} tries in a minute");
+    lab.now += Duration::from_secs(5);
+    lab.run();
+    assert_eq!(lab.objects[&("ConfigurationState", "controller".to_owned())]["status"]["result"], "Valid");
+    // One that was deleted meanwhile is another matter: the watch says so.
+    lab.put(pool("bad", "192.0.2.0"));
+    let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
+    lab.keeper.done(target, wanted, Answer::Gone, lab.now);
+    assert_eq!(lab.keeper.outbox.len(), 0);
 }
 
 #[test]

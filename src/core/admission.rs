@@ -6,12 +6,13 @@
 //! objects as they would be.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Settings, compile_trusting};
+use crate::config::schema::Code;
+use crate::config::{Compiled, Settings, compile_trusting};
 use crate::manifest;
 use crate::types::{Issue, ObjectKey};
 use crate::world::{ConfigObject, Object, ObjectId, World};
@@ -59,17 +60,21 @@ pub fn review(world: &World, settings: &Settings, operation: Operation, object: 
     if operation == Operation::Delete {
         return review_deletion(world, system, &object.key);
     }
-    let before = compile_trusting(world, settings).config;
+    let before = compile_trusting(world, settings);
     let mut with = world.clone();
     with.apply(Object::Config(dated(world, operation, object)));
-    let after = compile_trusting(&with, settings).config;
-    let errors = added(&before, &after, |config| &config.errors);
-    if errors.is_empty() {
-        let warnings = added(&before, &after, |config| &config.warnings);
-        let own = warnings.into_iter().filter(|w| w.object() == object.key).map(of_the_object);
-        return Verdict::Allowed { warnings: own.collect() };
+    let after = compile_trusting(&with, settings);
+    let grown = grown(&before, &after, &object.key);
+    let said = unsaid(&before.config.errors, &after.config.errors);
+    // What is at odds with others in another way than before is no error more, but worth saying.
+    let (added, reworded): (Vec<_>, Vec<_>) =
+        said.into_iter().partition(|e| grown.contains(&identity(&after, e)));
+    if added.is_empty() {
+        let warnings = unsaid(&before.config.warnings, &after.config.warnings);
+        let own = reworded.into_iter().chain(warnings).filter(|issue| issue.object() == object.key);
+        return Verdict::Allowed { warnings: own.map(of_the_object).collect() };
     }
-    Verdict::Denied { errors: errors.into_iter().map(ToString::to_string).collect() }
+    Verdict::Denied { errors: added.into_iter().map(ToString::to_string).collect() }
 }
 
 /// Answers an `admission.k8s.io/v1` AdmissionReview with another.
@@ -153,27 +158,70 @@ fn denied(error: String) -> Verdict {
     Verdict::Denied { errors: vec![error] }
 }
 
-/// The issues that are in `after` more often than in `before`.
+/// What tells an error from others: the object, the field, and the rule or, where the field's own value is all that it is
+/// about, the words. The names of those that it is at odds with are no part of it: whichever moves away, the next may be
+/// named in its stead.
 ///
 /// A place in a list is no difference: where an entry is taken out, what was wrong with those behind it isn't new.
-fn added<'a>(before: &Config, after: &'a Config, issues: fn(&Config) -> &Vec<Issue>) -> Vec<&'a Issue> {
+type Identity<'a> = (ObjectKey, Option<String>, Option<Code>, &'a str);
+
+fn identity<'a>(compiled: &Compiled, error: &'a Issue) -> Identity<'a> {
+    let code = compiled.codes.get(error).copied();
+    let words = if code.is_some() { "" } else { error.message.as_str() };
+    (error.object(), error.field.as_deref().map(without_places), code, words)
+}
+
+/// How many errors of one identity there are, and at how many places.
+#[derive(Default)]
+struct Count<'a> {
+    errors: usize,
+    places: BTreeSet<Option<&'a str>>,
+}
+
+fn counted(compiled: &Compiled) -> BTreeMap<Identity<'_>, Count<'_>> {
+    let mut counts: BTreeMap<_, Count<'_>> = BTreeMap::new();
+    for error in &compiled.config.errors {
+        let count = counts.entry(identity(compiled, error)).or_default();
+        count.errors = count.errors.saturating_add(1);
+        count.places.insert(error.field.as_deref());
+    }
+    counts
+}
+
+/// The errors of which a write of `written` makes more.
+///
+/// Of the object itself each one counts: what it is judged against is older, or of another kind, and stays as it is. Of
+/// another object a place counts once, whatever it is at odds with there: where what moves away made room for two that
+/// overlap it too, it was in error before and still is.
+fn grown<'a>(before: &Compiled, after: &'a Compiled, written: &ObjectKey) -> BTreeSet<Identity<'a>> {
+    let (known, now) = (counted(before), counted(after));
+    let grew = |identity: &Identity<'_>, count: &Count<'_>| {
+        known.get(identity).is_none_or(|before| {
+            count.errors > before.errors
+                && (identity.0 == *written || count.places.len() > before.places.len())
+        })
+    };
+    now.into_iter().filter(|(identity, count)| grew(identity, count)).map(|(identity, _)| identity).collect()
+}
+
+/// The issues whose words are in `after` more often than in `before`, wherever in a list.
+fn unsaid<'a>(before: &[Issue], after: &'a [Issue]) -> Vec<&'a Issue> {
+    fn said(issue: &Issue) -> (ObjectKey, Option<String>, String) {
+        (issue.object(), issue.field.as_deref().map(without_places), issue.message.clone())
+    }
     let mut known: BTreeMap<_, usize> = BTreeMap::new();
-    for issue in issues(before) {
-        let count = known.entry(identity(issue)).or_default();
+    for issue in before {
+        let count = known.entry(said(issue)).or_default();
         *count = count.saturating_add(1);
     }
-    let is_new = |issue: &&Issue| match known.get_mut(&identity(issue)) {
+    let is_new = |issue: &&Issue| match known.get_mut(&said(issue)) {
         Some(count) if *count > 0 => {
             *count = count.saturating_sub(1);
             false
         }
         _ => true,
     };
-    issues(after).iter().filter(is_new).collect()
-}
-
-fn identity(issue: &Issue) -> (ObjectKey, Option<String>, String) {
-    (issue.object(), issue.field.as_deref().map(without_places), issue.message.clone())
+    after.iter().filter(is_new).collect()
 }
 
 /// `spec.addresses[2]` as `spec.addresses[]`; keys of labels, which aren't numbers, stay.

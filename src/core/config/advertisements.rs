@@ -10,6 +10,7 @@ use super::judge::{Judge, Verdict};
 use super::nodes::NodeSet;
 use super::pools::Pools;
 use super::profiles::Profiles;
+use super::schema::Code;
 use super::{BgpAdvertisement, Peer, Pool, PoolState, Settings};
 use crate::types::{Community, Family, RouteAttributes};
 
@@ -141,7 +142,7 @@ fn read_attributes<'a>(form: &mut Form<'a>, spec: &Field<'a>, aliases: &Aliases)
         let text = format!(
             "{count} communities are more than the {MOST_COMMUNITIES} that one route may have: remove some"
         );
-        form.error(&field.path, text);
+        form.error_by(Code::TooMany, &field.path, text);
     }
     if has_aliases {
         let standard = attributes.communities.iter().copied().map(Community::Standard);
@@ -170,7 +171,7 @@ fn check_aggregation(form: &mut Form<'_>, context: &Context<'_>, ad: &BgpAdverti
                      pool out",
                     &*pool.name
                 );
-                form.error(field, text);
+                form.error_by(Code::TooWide, field, text);
             }
         }
     }
@@ -187,7 +188,7 @@ fn check_echo(form: &mut Form<'_>, context: &Context<'_>, ad: &BgpAdvertisement)
              {:?} has IPv6 addresses: leave out one of them, or turn echoMode off",
             &*peer.name, &*pool.name
         );
-        form.error("spec.peers", text);
+        form.error_by(Code::Echo, "spec.peers", text);
     }
 }
 
@@ -230,7 +231,7 @@ fn check_conflict(form: &mut Form<'_>, new: &BgpAdvertisement, older: &BgpAdvert
              apart",
             &*older.name, &*pool.name
         );
-        form.error(field, text);
+        form.error_by(Code::Conflict, field, text);
     };
     if other_pref {
         let (ours, theirs) = (a.local_pref.unwrap_or(0), b.local_pref.unwrap_or(0));

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::form::Form;
 use super::judge::{Judge, Verdict};
+use super::schema::Code;
 use crate::types::{Community, CommunityError};
 
 /// The aliases of the valid objects.
@@ -70,7 +71,7 @@ pub(super) fn compile(judge: &mut Judge<'_>) -> Aliases {
                     "the older Community {:?} defines the alias {:?} already: rename or remove this one",
                     older.object, alias.name
                 );
-                form.error(&alias.path, text);
+                form.error_by(Code::AliasTaken, &alias.path, text);
             }
         }
         if form.has_errors() {
@@ -116,7 +117,7 @@ fn read_aliases<'a>(form: &mut Form<'a>) -> Vec<Definition<'a>> {
             let first: &usize = first;
             let message =
                 format!("entry {first} defines the alias {alias:?} already: rename or remove one of them");
-            form.error(&name.path, message);
+            form.error_by(Code::Twice, &name.path, message);
         } else {
             seen.insert(alias, index);
         }

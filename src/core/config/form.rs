@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::schema::{self, Finding};
+use super::schema::{self, Code, Finding};
 use crate::world::ConfigObject;
 
 /// A form and what was found in it so far.
@@ -80,13 +80,22 @@ impl<'a> Form<'a> {
 
     /// Notes an error, unless the schema has named the field, something inside it or something around it.
     pub fn error(&mut self, field: &str, message: impl Into<String>) {
+        self.note(field, message.into(), None);
+    }
+
+    /// The same, of a rule whose message tells of more than the field itself.
+    pub fn error_by(&mut self, code: Code, field: &str, message: impl Into<String>) {
+        self.note(field, message.into(), Some(code));
+    }
+
+    fn note(&mut self, field: &str, message: String, code: Option<Code>) {
         let named = self.errors.iter().take(self.by_schema).filter_map(|e| e.field.as_deref());
         // The schema's rules over the whole `spec` (CEL) are about a few of its fields, not about this one.
         let about_all = |f: &str| f == "spec" && self.spec().is_object();
         if named.filter(|f| !about_all(f)).any(|f| is_within(field, f) || is_within(f, field)) {
             return;
         }
-        self.errors.push(Finding { field: Some(field.to_owned()), message: message.into() });
+        self.errors.push(Finding { field: Some(field.to_owned()), message, code });
     }
 
     /// Notes that what a field refers to isn't there, or isn't valid: an error, but a warning to who is trusting, and for
@@ -100,7 +109,7 @@ impl<'a> Form<'a> {
     }
 
     pub fn warning(&mut self, field: &str, message: impl Into<String>) {
-        self.warnings.push(Finding { field: Some(field.to_owned()), message: message.into() });
+        self.warnings.push(Finding { field: Some(field.to_owned()), message: message.into(), code: None });
     }
 
     /// Notes each entry of a list of names that was there before, and returns the entries as text.
@@ -110,7 +119,8 @@ impl<'a> Form<'a> {
         for (index, (path, text)) in texts.iter().enumerate() {
             if let Some(first) = seen.get(text) {
                 let first: &usize = first;
-                self.error(
+                self.error_by(
+                    Code::Twice,
                     path,
                     format!("{text:?} is in the list already, as entry {first}: remove one of them"),
                 );

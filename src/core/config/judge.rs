@@ -1,11 +1,12 @@
 //! The policy that holds for every kind: objects oldest first, each in its present form, else in its last valid one.
 
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::Arc;
 
 use super::LastValid;
 use super::form::Form;
-use super::schema::{self, Finding};
+use super::schema::{self, Code, Finding};
 use crate::types::{Issue, ObjectKey};
 use crate::world::{ConfigObject, World};
 
@@ -33,12 +34,14 @@ pub(super) struct Judge<'a> {
     pub kept: Vec<ObjectKey>,
     pub errors: Vec<Issue>,
     pub warnings: Vec<Issue>,
+    /// The codes of those errors that aren't known by their words.
+    pub codes: BTreeMap<Issue, Code>,
 }
 
 impl<'a> Judge<'a> {
     pub fn new(world: &'a World, system_namespace: &'a str, before: &'a LastValid) -> Judge<'a> {
-        let (valid, kept, errors, warnings) = Default::default();
-        Judge { world, system_namespace, before, trusting: false, valid, kept, errors, warnings }
+        let (valid, kept, errors, warnings, codes) = Default::default();
+        Judge { world, system_namespace, before, trusting: false, valid, kept, errors, warnings, codes }
     }
 
     /// The objects of one kind in the system namespace, by name.
@@ -104,7 +107,12 @@ impl<'a> Judge<'a> {
 
     fn report(&mut self, object: &ObjectKey, errors: Vec<Finding>, warnings: Vec<Finding>) {
         let issue = |f: Finding| Issue::new(object, f.field.as_deref(), f.message);
-        self.errors.extend(errors.into_iter().map(issue));
+        for error in errors {
+            let code = error.code;
+            let error = issue(error);
+            self.codes.extend(code.map(|code| (error.clone(), code)));
+            self.errors.push(error);
+        }
         self.warnings.extend(warnings.into_iter().map(issue));
     }
 }

@@ -57,6 +57,8 @@ pub struct Compiled {
     pub valid: LastValid,
     /// The objects in `config.errors` that go on in their last valid form, sorted.
     pub kept: Vec<ObjectKey>,
+    /// The codes of those errors whose words tell of more than the field they are about.
+    pub codes: BTreeMap<Issue, schema::Code>,
 }
 
 /// The `spec.nodeSelectors` of an object of any kind, whatever else is wrong with it; `None` where they can't be read.
@@ -108,7 +110,7 @@ fn compile_by(mut judge: Judge<'_>, world: &World, settings: &Settings) -> Compi
 
     let has_bgp_advertisements = judge.objects("BGPAdvertisement").next().is_some();
     let has_l2_advertisements = judge.objects("L2Advertisement").next().is_some();
-    let Judge { valid, mut kept, mut errors, mut warnings, .. } = judge;
+    let Judge { valid, mut kept, mut errors, mut warnings, codes, .. } = judge;
     kept.sort();
     for issues in [&mut errors, &mut warnings] {
         issues.sort();
@@ -125,7 +127,7 @@ fn compile_by(mut judge: Judge<'_>, world: &World, settings: &Settings) -> Compi
         errors,
         warnings,
     };
-    Compiled { config, valid, kept }
+    Compiled { config, valid, kept, codes }
 }
 
 /// The kinds of configuration; the other kinds of the group are what FerroLB itself writes.

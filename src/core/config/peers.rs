@@ -12,6 +12,7 @@ use super::form::{Field, Form};
 use super::judge::{Judge, Verdict};
 use super::nodes::NodeSet;
 use super::profiles::Profiles;
+use super::schema::Code;
 use super::{Peer, PeerTarget, Settings, selectors};
 use crate::types::{Asn, Password, RemoteAs, RouterId};
 use crate::world::World;
@@ -63,7 +64,7 @@ fn note_same_place(form: &mut Form<'_>, peer: &Peer, older: &Peer) {
          them apart with nodeSelectors",
         &*older.name
     );
-    form.error(field, text);
+    form.error_by(Code::SamePlace, field, text);
 }
 
 /// `None` where something is missing without which there is no peer; the form says what.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::addresses::{parse_entry, widest_prefix};
 use super::form::{Field, Form};
 use super::judge::{Judge, Verdict};
+use super::schema::Code;
 use super::{Pool, PoolAllocation, PoolState, selectors};
 use crate::types::{AddressRange, Family, Labels};
 
@@ -104,7 +105,7 @@ fn check_overlap_within<'a>(form: &mut Form<'a>, entries: &[Entry<'a>]) {
             let (later, earlier) = if index > other_index { (entry, other) } else { (other, entry) };
             let text =
                 format!("{:?} overlaps {:?} of the same pool: remove one of them", later.text, earlier.text);
-            form.error(&later.path, text);
+            form.error_by(Code::OverlapWithin, &later.path, text);
             if other.range.last() >= entry.range.last() {
                 continue;
             }
@@ -180,7 +181,7 @@ impl Taken {
                      of one of them",
                     entry.text
                 );
-                form.error(&entry.path, text);
+                form.error_by(Code::Overlap, &entry.path, text);
             }
         }
         form.errors.len() > before

@@ -60,6 +60,33 @@ pub struct Finding {
     pub field: Option<String>,
     /// What is wrong and the remedy. Never holds a password.
     pub message: String,
+    /// The rule's, where the message isn't what tells this error from others.
+    pub code: Option<Code>,
+}
+
+/// Stands for a rule whose sentence tells of more than the field's own value: of other objects, other entries, or of how many there are.
+/// Any of these may change and leave the error what it is, so that its words aren't what it is known by. No two of
+/// them are about the same field of one object at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// An entry of a list is there already.
+    Twice,
+    /// An entry of a pool overlaps another of the same pool.
+    OverlapWithin,
+    /// An entry of a pool overlaps an older pool.
+    Overlap,
+    /// An older peer is at the same place.
+    SamePlace,
+    /// An older Community defines the alias.
+    AliasTaken,
+    /// There are more communities than one route may have.
+    TooMany,
+    /// An aggregate reaches beyond an entry of a pool.
+    TooWide,
+    /// BFD echo beside IPv6 addresses.
+    Echo,
+    /// An older advertisement wants another value for the same route.
+    Conflict,
 }
 
 /// Checks an object against the schema of its kind and version.
@@ -438,7 +465,7 @@ impl Walk {
     }
 
     fn finding(&self, message: String) -> Finding {
-        Finding { field: (!self.path.is_empty()).then(|| self.path.clone()), message }
+        Finding { field: (!self.path.is_empty()).then(|| self.path.clone()), message, code: None }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::form::{Field, Form};
+use super::schema::Code;
 use crate::types::{AnyOf, Operator, Requirement, Selector};
 
 /// Reads a list of selectors, in which nothing may be there twice.
@@ -16,7 +17,11 @@ pub(super) fn any_of<'a>(form: &mut Form<'a>, list: &Field<'a>) -> AnyOf {
         selectors.push(written.compile(form));
         if let Some(first) = seen.get(&written) {
             let first: &usize = first;
-            form.error(&item.path, format!("this selector is the same as entry {first}: remove one of them"));
+            form.error_by(
+                Code::Twice,
+                &item.path,
+                format!("this selector is the same as entry {first}: remove one of them"),
+            );
         } else {
             seen.insert(written, index);
         }
@@ -101,7 +106,8 @@ impl<'a> Written<'a> {
             for (at, (path, value)) in expression.values.iter().enumerate() {
                 if let Some(first) = values.get(value) {
                     let first: &usize = first;
-                    form.error(
+                    form.error_by(
+                        Code::Twice,
                         path,
                         format!("{value:?} is in the list already, as entry {first}: remove one of them"),
                     );
@@ -112,7 +118,7 @@ impl<'a> Written<'a> {
             if let Some(first) = seen.get(expression) {
                 let first: &usize = first;
                 let text = format!("this expression is the same as entry {first}: remove one of them");
-                form.error(&expression.field.path, text);
+                form.error_by(Code::Twice, &expression.field.path, text);
             } else {
                 seen.insert(expression, index);
             }

@@ -49,6 +49,16 @@ const LEASE_NAME: &str = "ferrolb-controller";
 const RETRY: Duration = Duration::from_secs(5);
 /// The same where the API server said no.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
+/// How long until it is seen to again that the definition is there, and again: a quarter of an hour in all. Only after a
+/// start is anybody likely to take it away, and what stands still asks for nothing.
+const DEFINITION_LOOKS: [Duration; 6] = [
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(240),
+    Duration::from_secs(480),
+];
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_millis(800);
 
@@ -98,7 +108,7 @@ async fn work(
             }
         }
     }
-    tasks.spawn(define_sessions(client.clone()));
+    tasks.spawn(define_sessions(client.clone(), DEFINITION_LOOKS));
     let (mut controller, inquirer) = Controller::new(args, &client, &namespace, &me, metrics);
     let about = grpc::About {
         role: "controller",
@@ -151,22 +161,29 @@ async fn work(
 
 /// Makes the definition of BGPSessionState, which the speakers write, where there is none. It is frr-k8s' kind: a
 /// definition that is there is never touched.
-async fn define_sessions(client: Client) {
+///
+/// It may go after we came: the upgrade of a release of MetalLB's with frr-k8s in it deletes frr-k8s' definitions last. Nothing
+/// that a controller may watch tells of that, so it is made again after each of `looks`, where it has gone.
+async fn define_sessions(client: Client, looks: impl IntoIterator<Item = Duration>) {
+    let mut looks = looks.into_iter();
     let act = Act::Create(ferrolb_api::bgp_session_state::crd().into());
     let write = Write { kind: &CUSTOM_RESOURCE_DEFINITION, namespace: "".into(), act };
     let mut refused = false;
     loop {
-        match write.perform(&client).await {
-            Answer::Written(_) => {
-                info!(
-                    event = "definitionMade",
-                    kind = "BGPSessionState",
-                    "speakers tell of their sessions in objects of this kind"
-                );
-                return;
-            }
-            Answer::Conflict => return,
-            Answer::Unreachable(_) => tokio::time::sleep(RETRY).await,
+        let answer = write.perform(&client).await;
+        if let Answer::Written(_) = answer {
+            info!(
+                event = "definitionMade",
+                kind = "BGPSessionState",
+                "speakers tell of their sessions in objects of this kind"
+            );
+        }
+        let wait = match answer {
+            Answer::Written(_) | Answer::Conflict => match looks.next() {
+                Some(wait) => wait,
+                None => return,
+            },
+            Answer::Unreachable(_) => RETRY,
             answer @ (Answer::Gone | Answer::Refused(_)) => {
                 if !refused {
                     warn!(
@@ -177,9 +194,10 @@ async fn define_sessions(client: Client) {
                     );
                 }
                 refused = true;
-                tokio::time::sleep(RETRY_REFUSED).await;
+                RETRY_REFUSED
             }
-        }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -285,7 +285,8 @@ fn unknown_fields_are_warnings() {
         checked.warnings,
         [Finding {
             field: Some("specs".into()),
-            message: "unknown field, ignored: did you mean spec?".into()
+            message: "unknown field, ignored: did you mean spec?".into(),
+            code: None,
         }]
     );
 }

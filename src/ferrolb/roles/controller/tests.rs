@@ -297,14 +297,35 @@ async fn what_metallbs_monitors_ask_a_controller_for_is_at_its_ports() {
     follower.stop().await;
 }
 
+const DEFINITION: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgpsessionstates.frrk8s.metallb.io";
+
 #[tokio::test]
 async fn a_definition_of_session_states_that_is_there_is_left_alone() {
     let fake = Fake::start().await;
-    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgpsessionstates.frrk8s.metallb.io";
     let theirs =
         json!({"metadata": {"name": "bgpsessionstates.frrk8s.metallb.io", "labels": {"of": "frr-k8s"}}});
-    fake.put(path, theirs);
-    let before = fake.get(path);
-    tokio::time::timeout(PATIENCE, define_sessions(fake.client())).await.expect("it is content");
-    assert_eq!(fake.get(path), before);
+    fake.put(DEFINITION, theirs);
+    let before = fake.get(DEFINITION);
+    let defining = define_sessions(fake.client(), [Duration::from_millis(1); 3]);
+    tokio::time::timeout(PATIENCE, defining).await.expect("it is content");
+    assert_eq!(fake.get(DEFINITION), before);
+    assert_eq!(fake.writes().len(), 4, "{:?}", fake.writes());
+}
+
+#[tokio::test]
+async fn a_definition_of_session_states_that_goes_after_the_start_is_made_again() {
+    let fake = Fake::start().await;
+    let theirs = json!({"metadata": {"name": "bgpsessionstates.frrk8s.metallb.io"}});
+    fake.put(DEFINITION, theirs);
+    let looks = std::iter::repeat(Duration::from_millis(10));
+    let defining = tokio::spawn(define_sessions(fake.client(), looks));
+    until("it was looked at", || !fake.writes().is_empty()).await;
+    // Theirs, and then ours.
+    for _ in 0..2 {
+        fake.delete(DEFINITION);
+        until("it is made again", || fake.get(DEFINITION).is_some_and(|it| it.get("spec").is_some())).await;
+    }
+    defining.abort();
+    assert!(DEFINITION_LOOKS.iter().sum::<Duration>() >= Duration::from_secs(15 * 60));
 }

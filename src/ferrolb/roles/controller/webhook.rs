@@ -41,6 +41,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long until a port that couldn't be bound, or a certificate that couldn't be had, is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long after the API server was told of new CAs it goes by them: its own watch of the configuration comes first.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// Starts it; it ends when the tasks are dropped. `health`, where there is nothing else to be ready for.
 ///
@@ -202,8 +204,21 @@ impl Keeper {
             return self.put_to_use(bundle);
         }
         let bundle = self.stored().await?;
-        self.put_to_use(bundle)?;
-        self.tell_the_api_server().await
+        let (name, now) = (self.server_name(), Timestamp::now());
+        if !self.using.holds(&name, now, Duration::ZERO) {
+            // Whoever trusts it already is served, whatever becomes of telling the others.
+            self.put_to_use(bundle)?;
+            return self.tell_the_api_server(&self.using.clone()).await.map(drop);
+        }
+        // What is in use is trusted. The new one is only once its CA is, and the CA before is told beside it.
+        let told = self.tell_the_api_server(&bundle).await?;
+        if told && bundle != self.using {
+            if bundle.vouches_for(&self.using, &name, now) {
+                tokio::time::sleep(HEARD).await;
+            }
+            self.put_to_use(bundle)?;
+        }
+        Ok(())
     }
 
     fn put_to_use(&mut self, bundle: Bundle) -> Result<(), String> {
@@ -277,15 +292,21 @@ impl Keeper {
         format!("{}.{}.svc", self.args.service, self.namespace)
     }
 
-    /// Puts our CAs into the webhook configuration, where there is one.
-    async fn tell_the_api_server(&mut self) -> Result<(), String> {
+    /// Puts the CAs of `bundle` into the webhook configuration, where there is one; whether nobody goes by others any more.
+    ///
+    /// # Errors
+    /// It is to be tried again soon: one sentence.
+    async fn tell_the_api_server(&mut self, bundle: &Bundle) -> Result<bool, String> {
+        let unreachable =
+            |why| Err(format!("the ValidatingWebhookConfiguration {CONFIGURATION} can't be seen to: {why}"));
         let write = |act| Write { kind: &VALIDATING_WEBHOOK_CONFIGURATION, namespace: "".into(), act };
         let there = write(Act::Read(CONFIGURATION.into())).perform(&self.client).await;
         let object = match there {
             Answer::Written(object) => object,
+            Answer::Unreachable(why) => return unreachable(why),
             answer => {
                 self.tell_once(&answer);
-                return Ok(());
+                return Ok(answer == Answer::Gone);
             }
         };
         let ours = |webhook: &Value| {
@@ -293,8 +314,7 @@ impl Keeper {
             is("/clientConfig/service/name", &self.args.service)
                 && is("/clientConfig/service/namespace", &self.namespace)
         };
-        let trusted =
-            serde_json::to_value(ByteString(self.using.cas().to_vec())).map_err(|e| e.to_string())?;
+        let trusted = serde_json::to_value(ByteString(bundle.cas().to_vec())).map_err(|e| e.to_string())?;
         let before = object.get("webhooks").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut after = before.clone();
         for webhook in after.iter_mut().filter(|w| ours(w)) {
@@ -303,7 +323,7 @@ impl Keeper {
             }
         }
         if after == before {
-            return Ok(());
+            return Ok(true);
         }
         let version = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": after });
@@ -315,12 +335,16 @@ impl Keeper {
                     "the API server is to trust the certificate of the webhook"
                 );
                 self.told.clear();
+                Ok(true)
             }
+            Answer::Unreachable(why) => unreachable(why),
             // Another replica did the same, or it is gone: seen at the next look.
-            Answer::Conflict | Answer::Gone => {}
-            answer => self.tell_once(&answer),
+            Answer::Conflict | Answer::Gone => Ok(false),
+            answer => {
+                self.tell_once(&answer);
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     fn tell_once(&mut self, answer: &Answer) {

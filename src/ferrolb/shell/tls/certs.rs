@@ -111,6 +111,13 @@ impl Bundle {
         self.verified(name, now, ahead).is_some() && self.certified_key().is_ok()
     }
 
+    /// Whether a client that trusts its CAs accepts the server of `other`.
+    pub fn vouches_for(&self, other: &Bundle, name: &str, now: Timestamp) -> bool {
+        let mut between = other.clone();
+        between.0.insert(CA_CERT.to_owned(), self.cas().to_vec());
+        between.holds(name, now, Duration::ZERO)
+    }
+
     fn verified(&self, name: &str, now: Timestamp, ahead: Duration) -> Option<()> {
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_slice_iter(self.cas()).take(MOST_CAS) {
@@ -201,11 +208,7 @@ mod tests {
         let trusted = |b: &Bundle| CertificateDer::pem_slice_iter(b.cas()).count();
         assert_eq!((trusted(&first), trusted(&second)), (1, 2));
         // Whoever has the new CAs accepts the server of before.
-        let mut between = second.data().clone();
-        for key in ["tls.crt", "tls.key"] {
-            between.insert(key.to_owned(), first.data()[key].clone());
-        }
-        assert!(Bundle::new(between).holds(NAME, day(280), Duration::ZERO));
+        assert!(second.vouches_for(&first, NAME, day(280)) && !first.vouches_for(&second, NAME, day(280)));
         let third = Bundle::generate(NAME, day(560), &second).unwrap();
         assert_eq!(trusted(&third), 2);
         // One that has ended is of no use to anybody.

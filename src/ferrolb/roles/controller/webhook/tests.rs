@@ -173,11 +173,7 @@ async fn certificates_are_made_once_and_anew_before_they_end() {
     // One that ends within 90 days.
     let earlier = Timestamp::now() - jiff::SignedDuration::from_hours(24 * 300);
     let old = Bundle::generate(NAME, earlier, &Bundle::default()).unwrap();
-    let data: BTreeMap<String, ByteString> =
-        old.data().iter().map(|(k, v)| (k.clone(), ByteString(v.clone()))).collect();
-    let mut secret = empty_secret();
-    secret["data"] = serde_json::to_value(data).unwrap();
-    fake.put(SECRET_PATH, secret);
+    fake.put(SECRET_PATH, secret_of(&old));
     first.look().await.unwrap();
     assert!(first.using.holds(NAME, Timestamp::now(), AHEAD));
     assert_eq!(CertificateDer::pem_slice_iter(first.using.cas()).count(), 2);
@@ -185,6 +181,60 @@ async fn certificates_are_made_once_and_anew_before_they_end() {
     fake.refuse(SECRET_PATH, 403);
     let problem = first.look().await.unwrap_err();
     assert!(problem.contains("the Secret m/metallb-webhook-cert can't be read"), "{problem}");
+}
+
+/// The Secret that holds `bundle`.
+fn secret_of(bundle: &Bundle) -> Value {
+    let data: BTreeMap<String, ByteString> =
+        bundle.data().iter().map(|(k, v)| (k.clone(), ByteString(v.clone()))).collect();
+    let mut secret = empty_secret();
+    secret["data"] = serde_json::to_value(data).unwrap();
+    secret
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_once_the_api_server_trusts_it() {
+    let fake = Fake::start().await;
+    let earlier = Timestamp::now() - jiff::SignedDuration::from_hours(24 * 300);
+    let old = Bundle::generate(NAME, earlier, &Bundle::default()).unwrap();
+    fake.put(SECRET_PATH, secret_of(&old));
+    let mut configured = configuration("m");
+    configured["webhooks"][0]["clientConfig"]["caBundle"] =
+        serde_json::to_value(ByteString(old.cas().to_vec())).unwrap();
+    fake.put(CONFIGURATION_PATH, configured);
+    let mut keeper = keeper(&fake);
+    keeper.put_to_use(old.clone()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (offered, _) = Offered::new(false, "", "").unwrap();
+    let acceptor = offered.acceptor(keeper.served.clone()).unwrap();
+    let judge = Judge { world: watch::channel(Arc::default()).1, namespace: "m".into() };
+    let _server = AbortOnDropHandle::new(tokio::spawn(serve(listener, acceptor, judge)));
+
+    // Twice unreachable, which is tried again soon, and then not allowed.
+    for code in [503, 503, 403] {
+        fake.refuse(CONFIGURATION_PATH, code);
+        let looked = keeper.look().await;
+        assert_eq!(looked.is_err(), code == 503, "{looked:?}");
+        ask(address, old.cas(), "/other", "{}").await.unwrap();
+    }
+    let new = bundle(&read(&fake, &SECRET, "metallb-webhook-cert").await);
+    assert!(new.holds(NAME, Timestamp::now(), AHEAD), "they are made, and wait");
+    // Who has just started has no other.
+    fake.refuse(CONFIGURATION_PATH, 503);
+    let mut started = self::keeper(&fake);
+    assert!(started.look().await.is_err());
+    assert_eq!(started.served.bundle(), Some(new.clone()));
+
+    fake.refuse(CONFIGURATION_PATH, 200);
+    keeper.look().await.unwrap();
+    let configured = read(&fake, &VALIDATING_WEBHOOK_CONFIGURATION, CONFIGURATION).await;
+    let told: ByteString =
+        serde_json::from_value(configured["webhooks"][0]["clientConfig"]["caBundle"].clone()).unwrap();
+    assert_eq!(told.0, new.cas());
+    assert_eq!(keeper.served.bundle(), Some(new));
+    ask(address, &told.0, "/other", "{}").await.unwrap();
+    assert!(ask(address, old.cas(), "/other", "{}").await.is_err());
 }
 
 #[tokio::test]

@@ -41,8 +41,8 @@ struct State {
     /// What happened, by version: the object's path, the type of event, the object.
     log: Vec<(u64, String, &'static str, Value)>,
     watchers: Vec<mpsc::UnboundedSender<(u64, String, &'static str, Value)>>,
-    /// Statuses that paths under a prefix are answered with.
-    refusals: BTreeMap<String, u16>,
+    /// Statuses that paths under a prefix are answered with, and how often they were.
+    refusals: BTreeMap<String, (u16, usize)>,
     /// What isn't answered yet: prefixes as those, and how often each was asked for.
     held: BTreeMap<String, usize>,
     /// Watches that begin before this version are told that it is gone.
@@ -137,8 +137,13 @@ impl Fake {
         if status == 200 {
             state.refusals.remove(prefix);
         } else {
-            state.refusals.insert(prefix.to_owned(), status);
+            state.refusals.insert(prefix.to_owned(), (status, 0));
         }
+    }
+
+    /// How often that was refused so far.
+    pub fn refused(&self, prefix: &str) -> usize {
+        self.state().refusals.get(prefix).map_or(0, |(_, refused)| *refused)
     }
 
     /// Paths that begin so, as for [`refuse`](Self::refuse), aren't answered until they are [released](Self::release).
@@ -207,8 +212,11 @@ impl State {
         self.watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
-    fn refusal(&self, path: &str) -> Option<u16> {
-        self.refusals.iter().find(|(prefix, _)| path.starts_with(*prefix)).map(|(_, status)| *status)
+    fn refusal(&mut self, path: &str) -> Option<u16> {
+        let (_, (status, refused)) =
+            self.refusals.iter_mut().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+        *refused += 1;
+        Some(*status)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::fold::{Folded, Name, Seen};
 use super::kinds::{Kind, Watch};
 use super::standing::Watches;
-use super::watching::{Task, Told};
+use super::watching::{NotServed, Task, Told};
 
 /// How many words of watches may wait; beyond, they stop reading, and the API server holds the rest.
 const WAITING: usize = 1024;
@@ -78,6 +78,8 @@ pub struct Source {
     sender: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
     watches: Watches,
+    /// Of the watches that begin from now on.
+    pub(super) not_served: NotServed,
     running: BTreeMap<WatchId, (&'static Kind, DropGuard)>,
     next: u64,
     /// The watches that have no complete list yet, as long as nothing was given.
@@ -115,6 +117,7 @@ impl Source {
             sender,
             told,
             watches: Watches::default(),
+            not_served: NotServed::default(),
             running: BTreeMap::new(),
             next: 0,
             awaited: Some(BTreeSet::new()),
@@ -144,7 +147,8 @@ impl Source {
         let guard = stop.clone().drop_guard();
         self.running.insert(id, (watch.kind, guard));
         let (client, out, watches) = (self.client.clone(), self.sender.clone(), self.watches.clone());
-        tokio::spawn(Task { client, watch, id, out, watches, stop }.run());
+        let not_served = self.not_served;
+        tokio::spawn(Task { client, watch, id, out, watches, not_served, stop }.run());
         id
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::fake::Fake;
 use super::kinds::{IP_ADDRESS_POOL, NAMESPACE, SERVICE};
 use super::standing::Standing;
+use super::watching::NotServed;
 use super::{Act, Answer, Batch, Source, Watch, Watches, Write};
 
 /// How long anything may take.
@@ -153,6 +154,41 @@ async fn a_kind_that_is_not_served_counts_as_empty_until_it_is() {
     assert!(source.watches().missing().is_empty());
     fake.refuse("/apis/metallb.io", 200);
     assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
+}
+
+#[tokio::test]
+async fn what_was_not_served_for_a_moment_now_and_long_ago_stands() {
+    const ENOUGH: NotServed =
+        NotServed { after: Duration::from_millis(300), pause: Duration::from_millis(20) };
+    let fake = Fake::start().await;
+    put_pool(&fake, "p");
+    let mut source = Source::new(fake.client(), []);
+    source.not_served = ENOUGH;
+    source.begin(Watch::within(&IP_ADDRESS_POOL, &"metallb-system".into()));
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
+    // Refused once or twice, and then watched again, of which nothing is told.
+    for _ in 0..2 {
+        let refused = std::time::Instant::now();
+        fake.refuse(POOLS, 404);
+        fake.end_watches();
+        until("refused", || fake.refused(POOLS) > 0).await;
+        fake.hold(POOLS);
+        fake.refuse(POOLS, 200);
+        until("asked for again", || fake.is_awaited(POOLS)).await;
+        fake.release(POOLS);
+        // That so much time goes by in between is the point.
+        tokio::time::sleep(ENOUGH.after.saturating_sub(refused.elapsed()) + ENOUGH.pause).await;
+    }
+    put_pool(&fake, "q");
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/q"]);
+    assert_eq!(standing(&source.watches(), "ipaddresspools"), Standing::Synced);
+    // Without another word for so long, it is gone.
+    fake.refuse(POOLS, 404);
+    fake.end_watches();
+    let mut gone = told(&next(&mut source).await);
+    gone.sort();
+    assert_eq!(gone, ["-IPAddressPool metallb-system/p", "-IPAddressPool metallb-system/q"]);
+    assert!(fake.refused(POOLS) > 2, "it was asked for until then");
 }
 
 #[tokio::test]

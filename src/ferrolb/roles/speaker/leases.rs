@@ -223,12 +223,11 @@ impl Leases {
             "leaseDurationSeconds": LEASE_DURATION.as_secs(),
             "renewTime": now(),
         });
+        let labels = json!({ (LABEL.0): LABEL.1 });
         if there {
-            return self.write(Act::Patch {
-                name: self.name(),
-                patch: json!({ "spec": spec }).into(),
-                status: false,
-            });
+            // Whoever made it, or took its label: without one nobody sees it.
+            let patch = json!({ "metadata": { "labels": labels }, "spec": spec });
+            return self.write(Act::Patch { name: self.name(), patch: patch.into(), status: false });
         }
         let owners: Vec<Value> = self
             .node_uid
@@ -241,7 +240,7 @@ impl Leases {
                 "kind": "Lease",
                 "metadata": {
                     "name": &*self.name(),
-                    "labels": {(LABEL.0): LABEL.1},
+                    "labels": labels,
                     "ownerReferences": owners,
                 },
                 "spec": spec,

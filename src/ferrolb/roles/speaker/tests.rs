@@ -21,6 +21,7 @@ use crate::shell::tls::trusting::{self, free_port, get_plainly};
 
 const PEER: Ipv4Addr = Ipv4Addr::new(127, 66, 11, 8);
 const METALLB: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/speaker-n1";
 
 #[derive(clap::Parser)]
 struct CommandLine {
@@ -409,10 +410,30 @@ async fn who_is_to_tell_of_services_withdraws_while_all_nodes_are_still_being_li
         metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
         service(&api, "more", "192.0.2.2", "n1", json!({}));
         assert_eq!(announced(&peer.update().await), ["192.0.2.2/32"]);
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/speaker-n1";
-        assert_eq!(api.get(lease), None);
+        assert_eq!(api.get(LEASE), None);
         api.release(OTHERS);
-        until(&api, lease, |all| !all.is_empty()).await;
+        until(&api, LEASE, |all| !all.is_empty()).await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_has_lost_its_label_gets_it_again() {
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
+    let metadata = json!({"name": "speaker-n1", "namespace": "metallb-system", "labels": {"mine": "too"}});
+    api.put(LEASE, json!({"metadata": metadata, "spec": {"holderIdentity": "n1", "renewTime": "before"}}));
+    let args = args(directory.path(), &api);
+    let role = async {
+        let is_renewed = |all: &[Value]| all.iter().any(|o| o["spec"]["renewTime"] != "before");
+        let lease = until(&api, LEASE, is_renewed).await;
+        let labels = json!({"mine": "too", "ferrolb.io/lease": "speaker"});
+        assert_eq!(lease[0]["metadata"]["labels"], labels);
     };
     tokio::select! {
         ended = serve(&args) => panic!("the role has ended: {ended:?}"),

@@ -131,7 +131,7 @@ impl Fake {
     }
 
     /// Paths that begin so are answered with this status; 200 ends that. What is selected by a field follows the path, after a
-    /// question mark.
+    /// question mark; a method before the path, and a space, are for that method alone.
     pub fn refuse(&self, prefix: &str, status: u16) {
         let mut state = self.state();
         if status == 200 {
@@ -212,9 +212,8 @@ impl State {
         self.watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
-    fn refusal(&mut self, path: &str) -> Option<u16> {
-        let (_, (status, refused)) =
-            self.refusals.iter_mut().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+    fn refusal(&mut self, asked: &str) -> Option<u16> {
+        let (_, (status, refused)) = self.refusals.iter_mut().find(|(prefix, _)| is_of(asked, prefix))?;
         *refused += 1;
         Some(*status)
     }
@@ -236,13 +235,18 @@ fn serve(listener: TcpListener, state: Arc<Mutex<State>>) -> AbortOnDropHandle<(
     }))
 }
 
+/// Whether what is asked for, `METHOD PATH`, begins so, with the method or without.
+fn is_of(asked: &str, prefix: &str) -> bool {
+    asked.starts_with(prefix) || asked.split_once(' ').is_some_and(|(_, path)| path.starts_with(prefix))
+}
+
 /// Waits as long as this is held.
 async fn released(state: &Mutex<State>, asked: &str) {
     let mut first = true;
     loop {
         {
             let mut state = state.lock().expect("no test panics with it");
-            let held = state.held.iter_mut().find(|(prefix, _)| asked.starts_with(prefix.as_str()));
+            let held = state.held.iter_mut().find(|(prefix, _)| is_of(asked, prefix));
             let Some((_, count)) = held else { return };
             *count += usize::from(std::mem::take(&mut first));
         }
@@ -259,7 +263,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
         query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     };
     let field = parameter("fieldSelector").unwrap_or_default().replace("%21", "!").replace("%3D", "=");
-    let asked = format!("{path}?{field}");
+    let asked = format!("{} {path}?{field}", head.method);
     released(state, &asked).await;
     let mut state = state.lock().expect("no test panics with it");
     if let Some(code) = state.refusal(&asked) {

@@ -267,6 +267,41 @@ async fn a_watch_that_is_forgotten_says_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_watch_that_is_to_list_again_is_complete_when_it_has() {
+    const ALL: &str = "/api/v1/services";
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_service(&fake, "b");
+    let mut source = Source::new(fake.client(), []);
+    let services = source.begin(Watch::all(&SERVICE).keeping(|object| object["spec"].clone()));
+    assert_eq!(next(&mut source).await.completed, [services]);
+    fake.hold(ALL);
+    fake.end_watches();
+    until("asked for", || fake.is_awaited(ALL)).await;
+    // It isn't heard of that.
+    fake.delete(&format!("{SERVICES}/a"));
+    source.list_again(services);
+    fake.release(ALL);
+    let batch = next(&mut source).await;
+    assert_eq!((batch.completed, batch.sides.len()), (vec![services], 2));
+    assert_eq!(batch.sides.iter().filter(|side| side.seen.is_none()).count(), 1, "a is gone");
+    // Without a change it is said too; and what a watch says by itself isn't that.
+    source.list_again(services);
+    assert_eq!(next(&mut source).await.completed, [services]);
+    put_service(&fake, "c");
+    let batch = next(&mut source).await;
+    assert_eq!((told(&batch), batch.completed), (vec!["+Service default/c".to_owned()], vec![]));
+    put_service(&fake, "d");
+    until("d waits", || source.waiting() > 0).await;
+    fake.hold(ALL);
+    source.list_again(services);
+    let before = next(&mut source).await;
+    assert_eq!((told(&before), before.completed), (vec!["+Service default/d".to_owned()], vec![]));
+    fake.release(ALL);
+    assert_eq!(next(&mut source).await.completed, [services]);
+}
+
+#[tokio::test]
 async fn an_object_is_found_by_its_name_in_a_list() {
     let fake = Fake::start().await;
     put_service(&fake, "a");

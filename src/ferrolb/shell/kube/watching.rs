@@ -14,7 +14,7 @@ use kube::core::Status;
 use kube::discovery::Scope;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Error};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fold::{Folded, Folder};
@@ -54,8 +54,8 @@ pub(super) struct Told {
     /// When the API server's word arrived.
     pub(super) noticed: Instant,
     pub(super) changes: Vec<Folded>,
-    /// Whether the objects of the kind are completely known with this.
-    pub(super) synced: bool,
+    /// How many lists had been asked for when the last one that this is from, or goes on from, began.
+    pub(super) lists: u64,
 }
 
 pub(super) struct Task {
@@ -65,6 +65,8 @@ pub(super) struct Task {
     pub(super) out: mpsc::Sender<Told>,
     pub(super) watches: Watches,
     pub(super) not_served: NotServed,
+    /// How many lists were asked for beyond those that the watch makes by itself: each has it list again.
+    pub(super) lists: watch::Receiver<u64>,
     /// Ends the watch.
     pub(super) stop: CancellationToken,
 }
@@ -88,7 +90,9 @@ impl Task {
 
     async fn follow<const METADATA_ONLY: bool>(&self, folder: &mut Folder) {
         let mut progress = Progress::default();
+        let mut lists = self.lists.clone();
         loop {
+            progress.lists = *lists.borrow_and_update();
             let scope = if self.watch.kind.namespaced { Scope::Namespaced } else { Scope::Cluster };
             let resource = self.watch.kind.api_resource();
             let mut api =
@@ -97,10 +101,16 @@ impl Task {
                 api = api.constrain(namespace);
             }
             let mut stream = pin!(watcher(api, self.config()));
-            while let Some(event) = stream.next().await {
+            loop {
+                let event = tokio::select! {
+                    event = stream.next() => event,
+                    // Where nobody can ask any more, the watch ends.
+                    Ok(()) = lists.changed() => break,
+                };
                 let went_on = match event {
-                    Ok(event) => self.take(event, folder, &mut progress).await,
-                    Err(problem) => self.failed(&problem, folder, &mut progress).await,
+                    None => break,
+                    Some(Ok(event)) => self.take(event, folder, &mut progress).await,
+                    Some(Err(problem)) => self.failed(&problem, folder, &mut progress).await,
                 };
                 match went_on {
                     Ok(ControlFlow::Continue(())) => {}
@@ -158,9 +168,8 @@ impl Task {
             Event::InitApply(object) => folder.listed(object.value()),
             Event::InitDone => {
                 let changes = folder.list_ends();
-                let first = !std::mem::replace(&mut progress.synced, true);
-                if first || !changes.is_empty() {
-                    self.tell(changes, true).await?;
+                if progress.knows_all() || !changes.is_empty() {
+                    self.tell(changes, progress).await?;
                 }
                 self.watches.set(self.id, Standing::Synced);
             }
@@ -171,14 +180,14 @@ impl Task {
                 }
                 let changes: Vec<Folded> = folder.applied(object.value()).into_iter().collect();
                 if !changes.is_empty() {
-                    self.tell(changes, true).await?;
+                    self.tell(changes, progress).await?;
                 }
             }
             Event::Delete(object) => {
                 self.watches.set(self.id, Standing::Synced);
                 let changes: Vec<Folded> = folder.deleted(&object.value()).into_iter().collect();
                 if !changes.is_empty() {
-                    self.tell(changes, true).await?;
+                    self.tell(changes, progress).await?;
                 }
             }
         }
@@ -205,8 +214,8 @@ impl Task {
                 let since = *progress.not_served.get_or_insert_with(Instant::now);
                 if folder.len() == 0 || since.elapsed() >= self.not_served.after {
                     let changes = folder.clear();
-                    if !std::mem::replace(&mut progress.synced, true) || !changes.is_empty() {
-                        self.tell(changes, true).await?;
+                    if progress.knows_all() || !changes.is_empty() {
+                        self.tell(changes, progress).await?;
                     }
                     self.watches.set(self.id, Standing::NotServed);
                     again = ControlFlow::Break(());
@@ -239,8 +248,8 @@ impl Task {
         Ok(again)
     }
 
-    async fn tell(&self, changes: Vec<Folded>, synced: bool) -> Result<(), Closed> {
-        let told = Told { id: self.id, noticed: Instant::now(), changes, synced };
+    async fn tell(&self, changes: Vec<Folded>, progress: &Progress) -> Result<(), Closed> {
+        let told = Told { id: self.id, noticed: Instant::now(), changes, lists: progress.lists };
         self.out.send(told).await.map_err(|_| Closed)
     }
 }
@@ -270,7 +279,10 @@ impl Begun {
 /// How it went so far.
 #[derive(Default)]
 struct Progress {
-    synced: bool,
+    /// How many lists had been asked for when the present one began.
+    lists: u64,
+    /// The same of the last one that was complete.
+    complete: Option<u64>,
     begun: Begun,
     /// How many failures in a row.
     failures: u32,
@@ -281,7 +293,17 @@ struct Progress {
 
 impl Progress {
     fn worked(&mut self) {
-        *self = Progress { synced: self.synced, begun: self.begun.clone(), ..Progress::default() };
+        *self = Progress {
+            lists: self.lists,
+            complete: self.complete,
+            begun: self.begun.clone(),
+            ..Progress::default()
+        };
+    }
+
+    /// All there is is known; whether somebody waits for that.
+    fn knows_all(&mut self) -> bool {
+        self.complete.replace(self.lists) != Some(self.lists)
     }
 
     /// It has failed so. What comes before counts only where this is of the same kind: objects of which none changes give no
@@ -360,7 +382,7 @@ mod tests {
 
     /// One that has failed a while ago, and was begun again that long before `now`.
     fn begun_again(before: Duration, now: Instant) -> Progress {
-        let mut progress = Progress { synced: true, failures: 1, refusals: 3, ..Progress::default() };
+        let mut progress = Progress { complete: Some(0), failures: 1, refusals: 3, ..Progress::default() };
         progress.not_served = Some(now);
         progress.pause = Some(PAUSE.1);
         *progress.begun.0.lock().unwrap() = now.checked_sub(before);
@@ -372,7 +394,7 @@ mod tests {
         let now = Instant::now();
         let mut progress = begun_again(PAUSE.1, now);
         progress.failed(&AWAY(), now);
-        assert!(progress.synced);
+        assert_eq!(progress.complete, Some(0));
         assert_eq!((progress.failures, progress.refusals, progress.not_served), (0, 0, None));
         assert!(progress.pause() <= PAUSE.0);
         // It counts once.

@@ -2,7 +2,8 @@
 //!
 //! Start: watch, and know everything, before anything is decided. Then run for the Lease. Whoever holds it chooses
 //! addresses and writes; others follow and choose nothing. What others wrote while this one didn't lead is what it starts
-//! from. End: the writes under way are finished, and the Lease is given up, so that the next controller has it at once.
+//! from: the watch may not have told the last of it yet, so with the Lease in hand it lists the Services once more. End: the
+//! writes under way are finished, and the Lease is given up, so that the next controller has it at once.
 
 mod keeper;
 mod webhook;
@@ -37,7 +38,7 @@ use crate::shell::kube::kinds::{
     COMMUNITY, CONFIGURATION_STATE, CUSTOM_RESOURCE_DEFINITION, IP_ADDRESS_POOL, LEASE, NAMESPACE, POD,
     REPLICA_SET, SERVICE,
 };
-use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, Write};
+use crate::shell::kube::{self as cluster, Act, Answer, Batch, Source, Watch, WatchId, Write};
 use crate::shell::sys;
 use crate::shell::telemetry::health::Health;
 use crate::shell::telemetry::http::Pages;
@@ -121,8 +122,7 @@ async fn work(
     let socket = args.socket.clone().or_else(|| grpc::default_socket("controller", None));
     let _serving = socket.map(|path| grpc::keep_serving(path, about));
     info!(event = "startup", %namespace, identity = me, version = env!("CARGO_PKG_VERSION"), "starting");
-    let mut source = Source::new(client.clone(), watches(&namespace));
-    health.supplied_by(source.watches());
+    health.supplied_by(controller.source.watches());
     if let Some(pod) = args.pod_name() {
         controller.find_owner(pod);
     }
@@ -131,7 +131,7 @@ async fn work(
     loop {
         let wake = controller.step();
         tokio::select! {
-            batch = source.next() => {
+            batch = controller.source.next() => {
                 let initial = batch.initial;
                 tidying.did(batch.sides.len(), Instant::now());
                 controller.take(batch);
@@ -201,13 +201,12 @@ async fn define_sessions(client: Client, looks: impl IntoIterator<Item = Duratio
     }
 }
 
-/// Everything that the controller needs to know, and nothing else: no Nodes, no endpoints, no Pods. ReplicaSets, since those of
-/// another controller have pods as long as it runs.
+/// Everything that the controller needs to know beside the Services, and nothing else: no Nodes, no endpoints, no Pods.
+/// ReplicaSets, since those of another controller have pods as long as it runs.
 fn watches(namespace: &Arc<str>) -> Vec<Watch> {
     let status: fn(&Value) -> Value = |object| object.get("status").cloned().unwrap_or_default();
     let spec: fn(&Value) -> Value = |object| object.get("spec").cloned().unwrap_or_default();
     vec![
-        Watch::all(&SERVICE).keeping(ServiceStatus::part),
         Watch::all(&NAMESPACE),
         Watch::within(&IP_ADDRESS_POOL, namespace).keeping(status),
         Watch::within(&COMMUNITY, namespace),
@@ -238,8 +237,22 @@ enum Ended {
     Pod(Answer),
 }
 
+/// Whether this controller leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leading {
+    No,
+    /// It holds the Lease, and lists the Services: those before it may have written what wasn't told yet.
+    Lists,
+    /// They are listed.
+    Listed,
+    Yes,
+}
+
 struct Controller {
     client: Client,
+    source: Source,
+    /// The watch of the Services.
+    services: WatchId,
     namespace: Arc<str>,
     clock: Instant,
     keeper: Keeper,
@@ -248,7 +261,7 @@ struct Controller {
     lease_not_written: Option<String>,
     /// Whether everything there is was seen.
     complete: bool,
-    leading: bool,
+    leading: Leading,
     /// What is known of controllers that aren't FerroLB's, and those that this one stands back for.
     beside: Beside,
     others: BTreeSet<String>,
@@ -285,15 +298,19 @@ impl Controller {
              `ferrolb status` say why it has no address",
         );
         let clock = Instant::now();
+        let mut source = Source::new(client.clone(), watches(namespace));
+        let services = source.begin(Watch::all(&SERVICE).keeping(ServiceStatus::part));
         let controller = Controller {
             client: client.clone(),
+            source,
+            services,
             namespace: namespace.clone(),
             clock,
             keeper: Keeper::new(engine, class, namespace.clone(), clock),
             election: Election::new(me, Timing::default()),
             lease_not_written: None,
             complete: false,
-            leading: false,
+            leading: Leading::No,
             beside: Beside::new(namespace.clone()),
             others: BTreeSet::new(),
             writes: JoinSet::new(),
@@ -335,7 +352,7 @@ impl Controller {
             }
         }
         self.follow_election(now);
-        if self.leading {
+        if self.leading == Leading::Yes {
             let metrics = self.metrics.clone();
             self.keeper.tick(now, || metrics.pools());
             while let Some((target, wanted)) = self.keeper.due(now) {
@@ -345,7 +362,10 @@ impl Controller {
                     Ended::Object(target, Box::new(wanted), answer)
                 });
             }
-            wake = [wake, self.keeper.wake(), self.election.leads_until()].into_iter().flatten().min();
+            wake = [wake, self.keeper.wake()].into_iter().flatten().min();
+        }
+        if self.leading != Leading::No {
+            wake = [wake, self.election.leads_until()].into_iter().flatten().min();
         }
         let wake = wake.unwrap_or(now).max(now + Duration::from_millis(1));
         tokio::time::Instant::from_std(self.clock + wake)
@@ -359,21 +379,28 @@ impl Controller {
 
     /// Leads, or stops leading, as the election says.
     fn follow_election(&mut self, now: Duration) {
-        let leads = self.others.is_empty() && self.election.leads(now);
-        if leads == self.leading {
-            return;
-        }
-        self.leading = leads;
-        self.metrics.show_pools(leads);
+        let may = self.others.is_empty() && self.election.leads(now);
+        self.leading = match (may, self.leading) {
+            (true, Leading::No) => {
+                self.source.list_again(self.services);
+                Leading::Lists
+            }
+            (true, Leading::Listed) => Leading::Yes,
+            // A list that was under way ends, and counts for nothing.
+            (false, Leading::Lists | Leading::Listed | Leading::Yes) => Leading::No,
+            (true, Leading::Lists | Leading::Yes) | (false, Leading::No) => return,
+        };
+        let leads = self.leading == Leading::Yes;
         if leads {
             info!(event = "leading", "this controller gives addresses and writes");
-        } else if self.others.is_empty() {
+        } else if !may && self.others.is_empty() {
             let holder = self.election.holder().unwrap_or_default();
             warn!(
                 event = "notLeading",
                 holder, "this controller only follows: its Lease wasn't renewed in time, or is another's"
             );
         }
+        self.metrics.show_pools(leads);
         let outcome = self.keeper.lead(leads, now);
         self.tell(&outcome);
     }
@@ -409,6 +436,9 @@ impl Controller {
             if !batch.sides.iter().any(|side| *side.kind == LEASE) {
                 self.election.observe(None, now);
             }
+        }
+        if self.leading == Leading::Lists && batch.completed.contains(&self.services) {
+            self.leading = Leading::Listed;
         }
         let outcome = self.keeper.take(batch, now);
         self.tell(&outcome);

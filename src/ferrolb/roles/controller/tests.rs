@@ -14,6 +14,9 @@ use crate::shell::tls::trusting::{self, free_port, get_plainly};
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVICES: &str = "/api/v1/namespaces/default/services";
+/// Where they are listed and watched.
+const ALL_SERVICES: &str = "/api/v1/services";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/ferrolb-controller";
 const POOL: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/pool";
 const STATE: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/controller";
 
@@ -124,6 +127,83 @@ async fn the_next_leads_at_once_and_changes_nothing() {
     second.stop().await;
 }
 
+/// A leader has stopped that has given `z` an address which the next leader, that has the Lease and knows `a` and `z` without
+/// one, can't have heard of: what it asks of all Services is held.
+async fn hand_over_unheard(fake: &Fake) -> Running {
+    let status = |name: &str| format!("{SERVICES}/{name}/status");
+    put_pool(fake, "192.0.2.0/28");
+    put_service(fake, "z");
+    fake.hold(&status("z"));
+    fake.refuse(&status("a"), 422);
+    let first = start(fake);
+    until("z is being written", || fake.is_awaited(&status("z"))).await;
+    put_service(fake, "a");
+    let checks = free_port();
+    let second = start_at(fake, 0, checks);
+    let is_ready = async {
+        while !get_plainly(([127, 0, 0, 1], checks).into(), "/readyz").await.starts_with("HTTP/1.1 200 ") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_ready).await.expect("ready in time");
+    let holder = |fake: &Fake| fake.get(LEASE).map(|lease| lease["spec"]["holderIdentity"].clone());
+    let former = holder(fake);
+    fake.hold(ALL_SERVICES);
+    fake.end_watches();
+    fake.release(&status("z"));
+    until("z has one", || ip(fake, "z").is_some()).await;
+    first.stop().await;
+    fake.refuse(&status("a"), 200);
+    until("the second has the Lease", || {
+        let holder = holder(fake);
+        holder != former && holder != Some("".into())
+    })
+    .await;
+    second
+}
+
+#[tokio::test]
+async fn what_the_former_leader_wrote_last_is_known_before_an_address_is_given() {
+    let fake = Fake::start().await;
+    let second = hand_over_unheard(&fake).await;
+    let given = ip(&fake, "z");
+    // A list that fails keeps it waiting too, and no longer than that.
+    fake.refuse(ALL_SERVICES, 503);
+    fake.release(ALL_SERVICES);
+    until("it has tried again", || fake.refused(ALL_SERVICES) > 2).await;
+    assert_eq!(service_writes(&fake), [format!("PATCH {SERVICES}/z/status")]);
+    fake.refuse(ALL_SERVICES, 200);
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    assert_eq!(ip(&fake, "z"), given);
+    assert_ne!(ip(&fake, "a"), given);
+    second.stop().await;
+    assert_eq!(service_writes(&fake).len(), 2, "{:?}", service_writes(&fake));
+}
+
+#[tokio::test]
+async fn who_loses_the_lease_while_it_lists_does_not_lead() {
+    let fake = Fake::start().await;
+    let second = hand_over_unheard(&fake).await;
+    until("the Services are asked for", || fake.is_awaited(ALL_SERVICES)).await;
+    let mut lease = fake.get(LEASE).expect("it is there");
+    let won = lease.clone();
+    lease["spec"]["holderIdentity"] = "third".into();
+    fake.put(LEASE, lease);
+    // It has heard of that by then; and what it would write, it would write by then.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    fake.release(ALL_SERVICES);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(service_writes(&fake), [format!("PATCH {SERVICES}/z/status")]);
+    fake.put(LEASE, {
+        let mut given_up = won;
+        given_up["spec"]["holderIdentity"] = "".into();
+        given_up
+    });
+    until("a has one", || ip(&fake, "a").is_some()).await;
+    assert_ne!(ip(&fake, "a"), ip(&fake, "z"));
+    second.stop().await;
+}
+
 #[tokio::test]
 async fn what_happened_while_the_api_server_was_away_is_made_up_for() {
     let mut fake = Fake::start().await;
@@ -141,7 +221,6 @@ async fn what_happened_while_the_api_server_was_away_is_made_up_for() {
 
 #[tokio::test]
 async fn a_leader_goes_on_after_the_api_servers_data_was_restored() {
-    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/ferrolb-controller";
     let mut fake = Fake::start().await;
     put_pool(&fake, "192.0.2.0/28");
     put_service(&fake, "a");

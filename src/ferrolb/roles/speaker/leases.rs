@@ -34,6 +34,8 @@ pub struct Leases {
     node_uid: Option<Uid>,
     members: Members,
     in_use: bool,
+    /// Whether all leases were seen that there were.
+    listed: bool,
     /// Whether this speaker leaves layer 2 to others than FerroLB.
     back: bool,
     /// From when on it counts who is alive.
@@ -55,6 +57,7 @@ impl Leases {
             node_uid: None,
             members: Members::new(node.clone()),
             in_use: false,
+            listed: false,
             back: false,
             settled: Instant::now(),
             taken: false,
@@ -71,8 +74,13 @@ impl Leases {
 
     /// Layer 2 is in use from now on.
     pub fn begin(&mut self) {
-        if !self.in_use {
-            self.in_use = true;
+        self.in_use = true;
+    }
+
+    /// All leases that there are were seen. Before that this speaker would take itself for the only one, and takes no lease:
+    /// others would leave to it what it doesn't answer for.
+    pub fn listed(&mut self) {
+        if !std::mem::replace(&mut self.listed, true) {
             self.settle();
         }
     }
@@ -105,7 +113,12 @@ impl Leases {
 
     /// Whether it is known who is alive, this speaker among them, or that doesn't matter.
     pub fn is_settled(&self) -> bool {
-        !self.in_use || (!self.back && self.taken && Instant::now() >= self.settled)
+        !self.in_use || (self.taken && self.has_heard())
+    }
+
+    /// Whether those that began with it had the time to be heard.
+    fn has_heard(&self) -> bool {
+        !self.back && self.listed && Instant::now() >= self.settled
     }
 
     /// A lease was seen, or is gone.
@@ -127,13 +140,12 @@ impl Leases {
 
     /// The nodes whose speaker is alive, none at the very beginning; `None`: that doesn't matter at present.
     pub fn alive(&self) -> Option<BTreeSet<NodeName>> {
-        let settled = !self.back && Instant::now() >= self.settled;
-        self.in_use.then(|| if settled { self.members.alive().clone() } else { BTreeSet::new() })
+        self.in_use.then(|| if self.has_heard() { self.members.alive().clone() } else { BTreeSet::new() })
     }
 
     /// Waits for what is due, and does it. Dropping the future loses nothing.
     pub async fn next(&mut self) {
-        if !self.in_use {
+        if !self.in_use || !self.listed {
             return std::future::pending().await;
         }
         if self.back {
@@ -223,12 +235,11 @@ impl Leases {
             "leaseDurationSeconds": LEASE_DURATION.as_secs(),
             "renewTime": now(),
         });
+        let labels = json!({ (LABEL.0): LABEL.1 });
         if there {
-            return self.write(Act::Patch {
-                name: self.name(),
-                patch: json!({ "spec": spec }).into(),
-                status: false,
-            });
+            // Whoever made it, or took its label: without one nobody sees it.
+            let patch = json!({ "metadata": { "labels": labels }, "spec": spec });
+            return self.write(Act::Patch { name: self.name(), patch: patch.into(), status: false });
         }
         let owners: Vec<Value> = self
             .node_uid
@@ -241,7 +252,7 @@ impl Leases {
                 "kind": "Lease",
                 "metadata": {
                     "name": &*self.name(),
-                    "labels": {(LABEL.0): LABEL.1},
+                    "labels": labels,
                     "ownerReferences": owners,
                 },
                 "spec": spec,

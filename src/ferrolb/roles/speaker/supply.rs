@@ -41,6 +41,8 @@ pub struct Supply {
     unlisted: BTreeMap<WatchId, report::Kind>,
     /// The watch of the teller's Lease.
     teller: Option<WatchId>,
+    /// The watch of the leases of all speakers.
+    leases: Option<WatchId>,
 }
 
 /// What came together.
@@ -70,6 +72,8 @@ pub struct Sides {
     listed: Vec<report::Kind>,
     /// Whether it is known with this whether the teller's Lease is there.
     teller_listed: bool,
+    /// Whether the leases of all speakers are known with this.
+    leases_listed: bool,
 }
 
 impl Supply {
@@ -111,6 +115,7 @@ impl Supply {
             begun: false,
             unlisted: BTreeMap::new(),
             teller: None,
+            leases: None,
         }
     }
 
@@ -151,6 +156,7 @@ impl Supply {
             supplied.other_nodes |= self.others_watch == Some(*id);
             supplied.sides.listed.extend(self.unlisted.remove(id));
             supplied.sides.teller_listed |= self.teller == Some(*id);
+            supplied.sides.leases_listed |= self.leases == Some(*id);
         }
         let Batch { changes, sides, problems, cleared, noticed, .. } = batch;
         supplied.configures = changes.iter().any(is_configuration);
@@ -193,7 +199,7 @@ impl Supply {
             .aside(|object| object.get("spec").cloned().unwrap_or_default());
         let (label, value) = leases::LABEL;
         watch.labels = format!("{label}={value}");
-        self.source.begin(watch);
+        self.leases = Some(self.source.begin(watch));
     }
 
     /// Watches the status objects that a speaker writes, and who tells of Services.
@@ -317,6 +323,9 @@ impl Sides {
                 }
                 objects.insert((of, name), object);
             }
+        }
+        if self.leases_listed {
+            leases.listed();
         }
         for kind in self.listed {
             let of_kind = objects.extract_if(.., |(of, _), _| *of == kind);

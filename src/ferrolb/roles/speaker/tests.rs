@@ -21,6 +21,7 @@ use crate::shell::tls::trusting::{self, free_port, get_plainly};
 
 const PEER: Ipv4Addr = Ipv4Addr::new(127, 66, 11, 8);
 const METALLB: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/speaker-n1";
 
 #[derive(clap::Parser)]
 struct CommandLine {
@@ -409,10 +410,88 @@ async fn who_is_to_tell_of_services_withdraws_while_all_nodes_are_still_being_li
         metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
         service(&api, "more", "192.0.2.2", "n1", json!({}));
         assert_eq!(announced(&peer.update().await), ["192.0.2.2/32"]);
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/speaker-n1";
-        assert_eq!(api.get(lease), None);
+        assert_eq!(api.get(LEASE), None);
         api.release(OTHERS);
-        until(&api, lease, |all| !all.is_empty()).await;
+        until(&api, LEASE, |all| !all.is_empty()).await;
+    };
+    tokio::select! {
+        ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+        done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn nobody_answers_on_layer_2_before_the_leases_of_all_are_listed() {
+    // Listing alone: who may write and can't list is the one that would take itself for the only one.
+    const LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/metallb-system/leases?";
+    let run = |is_held: bool| async move {
+        let directory = TempDir::new().unwrap();
+        let listener = listener().await;
+        let api = cluster(&listener).await;
+        let node =
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2", "uid": "uid-of-n2"}});
+        api.put("/api/v1/nodes/n2", node);
+        metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
+        for i in 2..=8 {
+            service(&api, &format!("web{i}"), &format!("192.0.2.{i}"), "n2", json!({}));
+        }
+        let labels = json!({"ferrolb.io/lease": "speaker"});
+        let metadata = json!({"name": "speaker-n2", "namespace": "metallb-system", "labels": labels});
+        let spec = json!({"holderIdentity": "n2", "leaseDurationSeconds": 60, "renewTime": "now"});
+        api.put(&LEASE.replace("n1", "n2"), json!({"metadata": metadata, "spec": spec}));
+        if is_held {
+            api.hold(LEASES);
+        } else {
+            api.refuse(LEASES, 403);
+        }
+        let args = args(directory.path(), &api);
+        let statuses = format!("{METALLB}/servicel2statuses/");
+        let role = async {
+            while !api.is_awaited(LEASES) && api.refused(LEASES) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // A speaker that begins holds itself back for two seconds; that it answers for nothing later either is the point.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!(api.objects(&statuses), Vec::<Value>::new());
+            assert_eq!(api.get(LEASE), None, "the others would leave to it what it doesn't answer for");
+            api.release(LEASES);
+            api.refuse(LEASES, 200);
+            // What the hashes give to n1 of two that are alive.
+            let own = ["web2", "web6", "web7", "web8"];
+            let all = until(&api, &statuses, |all| all.len() >= own.len()).await;
+            let name =
+                |o: &Value| o["metadata"]["labels"]["metallb.io/service-name"].as_str().map(str::to_owned);
+            let mut names: Vec<String> = all.iter().filter_map(name).collect();
+            names.sort();
+            assert_eq!(names, own);
+            let written = api
+                .writes()
+                .into_iter()
+                .filter(|w| w.starts_with("POST") && w.ends_with("servicel2statuses"));
+            assert_eq!(written.count(), own.len());
+        };
+        tokio::select! {
+            ended = serve(&args) => panic!("the role has ended: {ended:?}"),
+            done = tokio::time::timeout(Duration::from_secs(60), role) => done.unwrap(),
+        }
+    };
+    tokio::join!(run(true), run(false));
+}
+
+#[tokio::test]
+async fn a_lease_that_has_lost_its_label_gets_it_again() {
+    let directory = TempDir::new().unwrap();
+    let listener = listener().await;
+    let api = cluster(&listener).await;
+    metallb(&api, "l2advertisements", "L2Advertisement", "l2", json!({}));
+    let metadata = json!({"name": "speaker-n1", "namespace": "metallb-system", "labels": {"mine": "too"}});
+    api.put(LEASE, json!({"metadata": metadata, "spec": {"holderIdentity": "n1", "renewTime": "before"}}));
+    let args = args(directory.path(), &api);
+    let role = async {
+        let is_renewed = |all: &[Value]| all.iter().any(|o| o["spec"]["renewTime"] != "before");
+        let lease = until(&api, LEASE, is_renewed).await;
+        let labels = json!({"mine": "too", "ferrolb.io/lease": "speaker"});
+        assert_eq!(lease[0]["metadata"]["labels"], labels);
     };
     tokio::select! {
         ended = serve(&args) => panic!("the role has ended: {ended:?}"),

@@ -135,7 +135,7 @@ impl Fake {
     }
 
     /// Paths that begin so are answered with this status; 200 ends that. What is selected by a field follows the path, after a
-    /// question mark.
+    /// question mark; a method before the path, and a space, are for that method alone.
     pub fn refuse(&self, prefix: &str, status: u16) {
         let mut state = self.state();
         if status == 200 {
@@ -221,8 +221,8 @@ impl State {
         self.watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
-    fn refusal(&mut self, path: &str) -> Option<u16> {
-        let (prefix, status) = self.refusals.iter().find(|(prefix, _)| path.starts_with(*prefix))?;
+    fn refusal(&mut self, asked: &str) -> Option<u16> {
+        let (prefix, status) = self.refusals.iter().find(|(prefix, _)| is_of(asked, prefix))?;
         *self.refused.entry(prefix.clone()).or_default() += 1;
         Some(*status)
     }
@@ -244,13 +244,18 @@ fn serve(listener: TcpListener, state: Arc<Mutex<State>>) -> AbortOnDropHandle<(
     }))
 }
 
+/// Whether what is asked for, `METHOD PATH`, begins so, with the method or without.
+fn is_of(asked: &str, prefix: &str) -> bool {
+    asked.starts_with(prefix) || asked.split_once(' ').is_some_and(|(_, path)| path.starts_with(prefix))
+}
+
 /// Waits as long as this is held.
 async fn released(state: &Mutex<State>, asked: &str) {
     let mut first = true;
     loop {
         {
             let mut state = state.lock().expect("no test panics with it");
-            let held = state.held.iter_mut().find(|(prefix, _)| asked.starts_with(prefix.as_str()));
+            let held = state.held.iter_mut().find(|(prefix, _)| is_of(asked, prefix));
             let Some((_, count)) = held else { return };
             *count += usize::from(std::mem::take(&mut first));
         }
@@ -267,7 +272,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Bo
         query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     };
     let field = parameter("fieldSelector").unwrap_or_default().replace("%21", "!").replace("%3D", "=");
-    let asked = format!("{path}?{field}");
+    let asked = format!("{} {path}?{field}", head.method);
     released(state, &asked).await;
     let mut state = state.lock().expect("no test panics with it");
     if state.overloaded {

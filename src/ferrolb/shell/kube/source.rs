@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use ferrolb_core::engine::SourceChange;
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::fold::{Folded, Name, Seen};
 use super::kinds::{Kind, Watch};
 use super::standing::Watches;
-use super::watching::{Task, Told};
+use super::watching::{NotServed, Task, Told};
 
 /// How many words of watches may wait; beyond, they stop reading, and the API server holds the rest.
 const WAITING: usize = 1024;
@@ -65,8 +65,8 @@ pub struct Batch {
     pub problems: Vec<ObjectProblem>,
     /// The problems that are there no more.
     pub cleared: Vec<ObjectProblem>,
-    /// The watches whose objects are all known with this, for the first time: those that were given so far, in this batch and
-    /// before it.
+    /// The watches whose objects are all known with this, for the first time or for the first time since they were to
+    /// [list again](Source::list_again): those that were given so far, in this batch and before it.
     pub completed: Vec<WatchId>,
     /// When the API server's first word of all this arrived.
     pub noticed: Instant,
@@ -78,13 +78,22 @@ pub struct Source {
     sender: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
     watches: Watches,
-    running: BTreeMap<WatchId, (&'static Kind, DropGuard)>,
+    /// Of the watches that begin from now on.
+    pub(super) not_served: NotServed,
+    running: BTreeMap<WatchId, Running>,
     next: u64,
     /// The watches that have no complete list yet, as long as nothing was given.
     awaited: Option<BTreeSet<WatchId>>,
-    /// The watches that had a complete list.
+    /// The watches that had a complete list; where they were to list again, one that was asked for after that.
     complete: BTreeSet<WatchId>,
     pending: Pending,
+}
+
+struct Running {
+    kind: &'static Kind,
+    /// How many lists were asked for beyond those that the watch makes by itself.
+    lists: watch::Sender<u64>,
+    _stop: DropGuard,
 }
 
 #[derive(Default)]
@@ -115,6 +124,7 @@ impl Source {
             sender,
             told,
             watches: Watches::default(),
+            not_served: NotServed::default(),
             running: BTreeMap::new(),
             next: 0,
             awaited: Some(BTreeSet::new()),
@@ -141,11 +151,22 @@ impl Source {
             awaited.insert(id);
         }
         let stop = CancellationToken::new();
-        let guard = stop.clone().drop_guard();
-        self.running.insert(id, (watch.kind, guard));
+        let (asking, lists) = watch::channel(0);
+        let running = Running { kind: watch.kind, lists: asking, _stop: stop.clone().drop_guard() };
+        self.running.insert(id, running);
         let (client, out, watches) = (self.client.clone(), self.sender.clone(), self.watches.clone());
-        tokio::spawn(Task { client, watch, id, out, watches, stop }.run());
+        let not_served = self.not_served;
+        tokio::spawn(Task { client, watch, id, out, watches, not_served, lists, stop }.run());
         id
+    }
+
+    /// Has a watch list again. It may be behind by any time; once it is [completed](Batch::completed) again, everything was given
+    /// that was written before this was asked for.
+    pub fn list_again(&mut self, id: WatchId) {
+        if let Some(running) = self.running.get(&id) {
+            running.lists.send_modify(|lists| *lists = lists.wrapping_add(1));
+            self.complete.remove(&id);
+        }
     }
 
     /// Ends a watch, without a word on its objects: another one has them too, or whoever knows them forgets them.
@@ -153,6 +174,12 @@ impl Source {
         self.running.remove(&id);
         self.complete.remove(&id);
         self.watches.remove(id);
+    }
+
+    /// How many words of watches wait to be taken.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.told.len()
     }
 
     /// What changed since the last time; first, all there is. Dropping the future loses nothing.
@@ -180,14 +207,12 @@ impl Source {
     }
 
     fn take(&mut self, told: Told) {
-        let Some((kind, _)) = self.running.get(&told.id) else { return };
-        let kind = *kind;
-        if let Some(awaited) = &mut self.awaited
-            && told.synced
-        {
+        let Some(running) = self.running.get(&told.id) else { return };
+        let kind = running.kind;
+        if let Some(awaited) = &mut self.awaited {
             awaited.remove(&told.id);
         }
-        if told.synced && self.complete.insert(told.id) {
+        if told.lists == *running.lists.borrow() && self.complete.insert(told.id) {
             self.pending.completed.push(told.id);
         }
         if !told.changes.is_empty() {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::fake::Fake;
 use super::kinds::{IP_ADDRESS_POOL, NAMESPACE, SERVICE};
 use super::standing::Standing;
+use super::watching::NotServed;
 use super::{Act, Answer, Batch, Source, Watch, Watches, Write};
 
 /// How long anything may take.
@@ -156,6 +157,41 @@ async fn a_kind_that_is_not_served_counts_as_empty_until_it_is() {
 }
 
 #[tokio::test]
+async fn what_was_not_served_for_a_moment_now_and_long_ago_stands() {
+    const ENOUGH: NotServed =
+        NotServed { after: Duration::from_millis(300), pause: Duration::from_millis(20) };
+    let fake = Fake::start().await;
+    put_pool(&fake, "p");
+    let mut source = Source::new(fake.client(), []);
+    source.not_served = ENOUGH;
+    source.begin(Watch::within(&IP_ADDRESS_POOL, &"metallb-system".into()));
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/p"]);
+    // Refused once or twice, and then watched again, of which nothing is told.
+    for _ in 0..2 {
+        let refused = std::time::Instant::now();
+        fake.refuse(POOLS, 404);
+        fake.end_watches();
+        until("refused", || fake.refused(POOLS) > 0).await;
+        fake.hold(POOLS);
+        fake.refuse(POOLS, 200);
+        until("asked for again", || fake.is_awaited(POOLS)).await;
+        fake.release(POOLS);
+        // That so much time goes by in between is the point.
+        tokio::time::sleep(ENOUGH.after.saturating_sub(refused.elapsed()) + ENOUGH.pause).await;
+    }
+    put_pool(&fake, "q");
+    assert_eq!(told(&next(&mut source).await), ["+IPAddressPool metallb-system/q"]);
+    assert_eq!(standing(&source.watches(), "ipaddresspools"), Standing::Synced);
+    // Without another word for so long, it is gone.
+    fake.refuse(POOLS, 404);
+    fake.end_watches();
+    let mut gone = told(&next(&mut source).await);
+    gone.sort();
+    assert_eq!(gone, ["-IPAddressPool metallb-system/p", "-IPAddressPool metallb-system/q"]);
+    assert!(fake.refused(POOLS) > 2, "it was asked for until then");
+}
+
+#[tokio::test]
 async fn an_api_server_that_was_away_brings_true_differences_only() {
     let mut fake = Fake::start().await;
     put_service(&fake, "a");
@@ -228,6 +264,41 @@ async fn a_watch_that_is_forgotten_says_nothing_more() {
         put_service(&fake, name);
         assert_eq!(told(&next(&mut source).await), [format!("+Service default/{name}")]);
     }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_to_list_again_is_complete_when_it_has() {
+    const ALL: &str = "/api/v1/services";
+    let fake = Fake::start().await;
+    put_service(&fake, "a");
+    put_service(&fake, "b");
+    let mut source = Source::new(fake.client(), []);
+    let services = source.begin(Watch::all(&SERVICE).keeping(|object| object["spec"].clone()));
+    assert_eq!(next(&mut source).await.completed, [services]);
+    fake.hold(ALL);
+    fake.end_watches();
+    until("asked for", || fake.is_awaited(ALL)).await;
+    // It isn't heard of that.
+    fake.delete(&format!("{SERVICES}/a"));
+    source.list_again(services);
+    fake.release(ALL);
+    let batch = next(&mut source).await;
+    assert_eq!((batch.completed, batch.sides.len()), (vec![services], 2));
+    assert_eq!(batch.sides.iter().filter(|side| side.seen.is_none()).count(), 1, "a is gone");
+    // Without a change it is said too; and what a watch says by itself isn't that.
+    source.list_again(services);
+    assert_eq!(next(&mut source).await.completed, [services]);
+    put_service(&fake, "c");
+    let batch = next(&mut source).await;
+    assert_eq!((told(&batch), batch.completed), (vec!["+Service default/c".to_owned()], vec![]));
+    put_service(&fake, "d");
+    until("d waits", || source.waiting() > 0).await;
+    fake.hold(ALL);
+    source.list_again(services);
+    let before = next(&mut source).await;
+    assert_eq!((told(&before), before.completed), (vec!["+Service default/d".to_owned()], vec![]));
+    fake.release(ALL);
+    assert_eq!(next(&mut source).await.completed, [services]);
 }
 
 #[tokio::test]

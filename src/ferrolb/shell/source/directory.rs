@@ -68,7 +68,13 @@ impl Directory {
             INotifyWatcher::new(listener, notify::Config::default()).map_err(|e| unwatchable(&e))?;
         let mut worker = Worker {
             root: root.to_owned(),
-            watches: Watches { watcher, watched: HashMap::new(), needed: HashSet::new(), failed: None },
+            watches: Watches {
+                watcher,
+                watched: HashMap::new(),
+                needed: HashSet::new(),
+                added: HashSet::new(),
+                failed: None,
+            },
             tree: Tree::default(),
             state: DirectoryState::default(),
             directories: HashMap::new(),
@@ -187,7 +193,8 @@ struct Worker {
     links: HashSet<PathBuf>,
     /// Real paths of files that somebody has begun to write.
     writing: HashSet<PathBuf>,
-    /// Real paths of files that came with something in them, and since when: a file that is being written is told of again.
+    /// Real paths of files that came with something in them, or that somebody had begun to write when their directory moved, and
+    /// since when: a file that is being written is told of again.
     unsure: HashMap<PathBuf, Instant>,
     /// Paths that can't be read at all.
     complained: BTreeSet<PathBuf>,
@@ -368,6 +375,7 @@ impl Worker {
     /// Walks through everything, and reads what is another than before, and what was `written`.
     fn walk(&mut self, written: &HashSet<PathBuf>) -> io::Result<()> {
         self.watches.needed.clear();
+        self.watches.added.clear();
         let watches = &mut self.watches;
         let found = walk(&self.root, &mut |directory| watches.watch(directory));
         let found = match found {
@@ -379,6 +387,10 @@ impl Worker {
             }
         };
         self.watches.drop_others();
+        // That a file here was closed may have been told to a watch that is no more; the new one tells if somebody goes on.
+        let added = &self.watches.added;
+        let unheard = self.writing.extract_if(|path| path.parent().is_some_and(|d| added.contains(d)));
+        self.unsure.extend(unheard.map(|path| (path, Instant::now())));
         self.links = found.links;
         self.directories = found.directories.into_iter().collect();
         let unreadable = found.unreadable;
@@ -387,8 +399,11 @@ impl Worker {
         let mut present = HashSet::with_capacity(found.files.len());
         for file in found.files {
             present.insert(file.path.clone());
-            if self.writing.contains(&*file.real) {
+            let is_written = self.writing.contains(&*file.real);
+            if is_written {
                 still_written.insert(file.real.to_path_buf());
+            }
+            if is_written || self.unsure.contains_key(&*file.real) {
                 files.extend(self.tree.at(&file.path).cloned());
             } else {
                 files.push(file);
@@ -486,6 +501,8 @@ struct Watches {
     watched: HashMap<PathBuf, Inode>,
     /// Those that were asked for since the last walk began.
     needed: HashSet<PathBuf>,
+    /// Those of them that weren't watched until then.
+    added: HashSet<PathBuf>,
     failed: Option<(PathBuf, notify::Error)>,
 }
 
@@ -507,6 +524,7 @@ impl Watches {
         match self.watcher.watch(directory, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.watched.insert(directory.to_owned(), inode);
+                self.added.insert(directory.to_owned());
             }
             Err(error) => {
                 self.watched.remove(directory);

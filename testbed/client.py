@@ -31,6 +31,7 @@ SPREAD_SECONDS = 3.0
 PARALLEL = 32
 PORT = 80
 FIRST_PORT = 20000
+ASK_PORT = 30000
 
 
 def main():
@@ -86,12 +87,12 @@ async def _watch(target, options):
 
 
 async def _ask_on(target, options):
-    async def one():
-        # Any port will do, so the kernel chooses.
-        node, _ = await _ask(target, 0)
+    async def one(port):
+        node, _ = await _ask(target, port)
         return node
 
-    await _paced(options, lambda number: _report(number, one()))
+    # Each port once: nodes remember ports for a while, and where one of a lost request led to, a new one would go too.
+    await _paced(options, lambda number: _report(number, one(ASK_PORT + number)))
 
 
 async def _paced(options, act):

@@ -24,7 +24,9 @@ PATIENCE, GIVEN_UP = 0.9, 3.5
 RATE = 50.0
 # A port isn't taken again before all others were: with one that nodes remember from a connection to a dead pod, a new connection would
 # go there too. For the same reason nobody else takes these on clients (`topologies/kube.clab.yml`).
-FIRST_PORT, LAST_PORT = 10_000, 59_999
+FIRST_PORT, LAST_PORT = 10_000, 39_999
+# What one load of a test takes of them at most.
+PORTS = 6_000
 
 
 class Load:
@@ -40,7 +42,7 @@ class Load:
         with self._file.open("wb") as lines:
             self._process = subprocess.Popen(cluster.lab.beside(where, argv), stdin=subprocess.PIPE, stdout=lines)
         # Whoever begins before this one has ended takes ports that it won't have come to.
-        Load._next_port = _following(Load._next_port, 10_000)
+        Load._next_port = _following(Load._next_port, PORTS)
         self._requests = None
         # What was asked before isn't judged: see `count`.
         self._counted = 0.0

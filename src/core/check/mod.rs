@@ -2,6 +2,7 @@
 //! [`cluster`](cluster()) of the objects of a cluster, also where it comes from MetalLB.
 
 mod cluster;
+mod frr;
 mod node;
 mod rights;
 

@@ -64,6 +64,14 @@ fn pool(name: &str, addresses: &str) -> Value {
 }
 
 impl Lab {
+    /// One that leads, with a pool `p` of these addresses.
+    fn leading(addresses: &str) -> Lab {
+        let mut lab = Lab::new();
+        lab.put(pool("p", addresses));
+        lab.lead();
+        lab
+    }
+
     fn new() -> Lab {
         let status: fn(&Value) -> Value = |object| object["status"].clone();
         let ns: Arc<str> = NS.into();
@@ -147,6 +155,14 @@ impl Lab {
             batch.sides.extend(side.map(|seen| Side { kind, name, seen }));
         }
         self.keeper.take(batch, self.now);
+    }
+
+    /// Writes what is wanted, once a second for so long.
+    fn run_for(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.run();
+            self.now += Duration::from_secs(1);
+        }
     }
 
     /// Writes all that is wanted, as the API server would; the watch tells it afterwards.
@@ -266,9 +282,7 @@ fn texts(all: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_service_costs_one_patch_and_one_event_and_nothing_after_that() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.written.clear();
     lab.put(service("web"));
     lab.run();
@@ -283,9 +297,7 @@ fn a_service_costs_one_patch_and_one_event_and_nothing_after_that() {
 
 #[test]
 fn a_restart_writes_nothing_and_tells_nothing_again() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/31"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/31");
     for name in ["a", "b", "c"] {
         lab.put(service(name));
         lab.run();
@@ -314,9 +326,7 @@ fn a_restart_writes_nothing_and_tells_nothing_again() {
 
 #[test]
 fn what_stands_is_not_told_again_by_who_leads_next_whatever_was_told_before_it() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     for pool in ["pool-a", "pool-b", "pool-a"] {
@@ -340,9 +350,7 @@ fn what_stands_is_not_told_again_by_who_leads_next_whatever_was_told_before_it()
 
 #[test]
 fn what_comes_back_is_told_again_and_a_flapping_service_some_times() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     lab.ask_for_pool("web", Some("pool-x"));
@@ -359,9 +367,7 @@ fn what_comes_back_is_told_again_and_a_flapping_service_some_times() {
 
 #[test]
 fn an_event_that_may_have_been_written_is_not_told_twice() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.no_events = Some(Answer::Unreachable("no answer in time".to_owned()));
     lab.put(service("web"));
     lab.run();
@@ -383,9 +389,7 @@ fn an_event_that_may_have_been_written_is_not_told_twice() {
 
 #[test]
 fn a_freed_address_goes_to_who_waits_at_once() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.7/32"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.7/32");
     lab.put(service("a"));
     lab.run();
     lab.put(service("b"));
@@ -400,9 +404,7 @@ fn a_freed_address_goes_to_who_waits_at_once() {
 
 #[test]
 fn a_service_that_is_no_load_balancer_any_more_is_cleared() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     lab.edit("web", |s| s["spec"]["type"] = "ClusterIP".into());
@@ -435,9 +437,7 @@ fn who_does_not_lead_writes_nothing_and_takes_over_what_the_leader_gave() {
 
 #[test]
 fn an_old_word_of_a_watch_after_our_write_is_passed_over() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     let old = lab.objects[&("Service", "web".to_owned())].clone();
     lab.run();
@@ -480,9 +480,7 @@ fn a_list_of_restored_services_counts_though_their_versions_have_gone_back() {
 
 #[test]
 fn a_conflict_is_written_again_with_what_is_there_now() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     // Somebody edits it before our write arrives, and the watch is late.
     let mut edited = lab.objects[&("Service", "web".to_owned())].clone();
@@ -507,9 +505,7 @@ fn what_the_watch_shows_before_the_answer_is_told_once_and_not_written_again() {
     ];
     for answer in answers {
         for shown_first in [true, false] {
-            let mut lab = Lab::new();
-            lab.put(pool("p", "192.0.2.0/28"));
-            lab.lead();
+            let mut lab = Lab::leading("192.0.2.0/28");
             lab.written.clear();
             lab.put(service("web"));
             let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
@@ -523,10 +519,7 @@ fn what_the_watch_shows_before_the_answer_is_told_once_and_not_written_again() {
             if !shown_first {
                 lab.hear(&object);
             }
-            for _ in 0..60 {
-                lab.run();
-                lab.now += Duration::from_secs(1);
-            }
+            lab.run_for(60);
             assert_eq!(lab.writes(), (vec![], texts(&["IPAllocated"])), "{:?}", answer(Value::Null));
             assert_eq!((lab.ip("web"), lab.keeper.outbox.len()), ("192.0.2.0".into(), 0));
         }
@@ -536,18 +529,13 @@ fn what_the_watch_shows_before_the_answer_is_told_once_and_not_written_again() {
 #[test]
 fn what_is_not_wanted_any_more_while_it_is_under_way_is_not_written_again() {
     for answer in [Answer::Conflict, Answer::Unreachable("no answer in time".to_owned())] {
-        let mut lab = Lab::new();
-        lab.put(pool("p", "192.0.2.0/28"));
-        lab.lead();
+        let mut lab = Lab::leading("192.0.2.0/28");
         lab.written.clear();
         lab.put(service("web"));
         let (target, wanted) = lab.keeper.due(lab.now).expect("its status");
         lab.edit("web", |s| s["spec"]["type"] = "ClusterIP".into());
         lab.keeper.done(target, wanted, answer, lab.now);
-        for _ in 0..60 {
-            lab.run();
-            lab.now += Duration::from_secs(1);
-        }
+        lab.run_for(60);
         assert_eq!(lab.writes(), (vec![], vec![]));
         assert_eq!(lab.keeper.outbox.len(), 0);
     }
@@ -555,9 +543,7 @@ fn what_is_not_wanted_any_more_while_it_is_under_way_is_not_written_again() {
 
 #[test]
 fn that_another_program_rewrites_a_status_is_told_though_the_write_fails_at_first() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     lab.writes();
@@ -572,9 +558,7 @@ fn that_another_program_rewrites_a_status_is_told_though_the_write_fails_at_firs
 
 #[test]
 fn a_war_of_rewrites_is_told_once_and_ends() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     lab.writes();
@@ -596,9 +580,7 @@ fn a_war_of_rewrites_is_told_once_and_ends() {
 
 #[test]
 fn counters_are_written_once_a_second_at_most_and_only_where_they_differ() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.written.clear();
     let counters = |assigned: i64| {
         let status = IPAddressPoolStatus {
@@ -673,9 +655,7 @@ fn the_configuration_state_is_made_when_its_kind_comes_later() {
 
 #[test]
 fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "198.18.0.0/16"));
-    lab.lead();
+    let mut lab = Lab::leading("198.18.0.0/16");
     for i in 0..300 {
         lab.put(service(&format!("s{i}")));
     }
@@ -692,17 +672,12 @@ fn many_services_are_written_once_each_and_standing_ones_cost_nothing() {
 
 #[test]
 fn refused_events_are_given_up_and_do_not_keep_later_ones_from_being_told() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "198.18.0.0/16"));
-    lab.lead();
+    let mut lab = Lab::leading("198.18.0.0/16");
     lab.writes();
     lab.no_events = Some(Answer::Refused("exceeded quota".to_owned()));
     lab.put(service("web"));
     let mut tried_for = |seconds: u32| {
-        for _ in 0..seconds {
-            lab.run();
-            lab.now += Duration::from_secs(1);
-        }
+        lab.run_for(seconds);
         (lab.writes().1.len(), lab.keeper.outbox.len(), lab.keeper.events_waiting)
     };
     let (tries, ..) = tried_for(90);
@@ -716,9 +691,7 @@ fn refused_events_are_given_up_and_do_not_keep_later_ones_from_being_told() {
 
 #[test]
 fn the_events_that_wait_are_counted_right_while_nobody_answers_and_are_bounded() {
-    let mut lab = Lab::new();
-    lab.put(pool("p", "192.0.2.0/28"));
-    lab.lead();
+    let mut lab = Lab::leading("192.0.2.0/28");
     lab.put(service("web"));
     lab.run();
     lab.no_events = Some(Answer::Unreachable("away".to_owned()));
